@@ -1,0 +1,25 @@
+# candela_area(name folder deps...): one static library per folder of src/, found by glob, so that
+# there is no list of sources to keep and link order repeats the layer order.
+add_library(candela_options INTERFACE)
+target_include_directories(candela_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
+target_compile_options(candela_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion)
+if(CANDELA_WERROR)
+  target_compile_options(candela_options INTERFACE -Werror)
+endif()
+if(CANDELA_SANITIZE)
+  target_compile_options(candela_options INTERFACE -fsanitize=${CANDELA_SANITIZE}
+                                                   -fno-omit-frame-pointer)
+  target_link_options(candela_options INTERFACE -fsanitize=${CANDELA_SANITIZE})
+endif()
+if(CANDELA_FUZZ)
+  target_compile_options(candela_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+function(candela_area name folder)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.cpp)
+  if(folder STREQUAL "cli")
+    list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  endif()
+  add_library(candela_${name} STATIC ${sources})
+  target_link_libraries(candela_${name} PUBLIC candela_options ${ARGN})
+endfunction()

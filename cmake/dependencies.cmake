@@ -1,0 +1,17 @@
+# Everything candela links, from the distribution. The WebGPU libraries are opened at run time.
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(simdjson REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(edit REQUIRED IMPORTED_TARGET libedit)
+
+# webgpu.h comes from the `wgpu` wheel that scripts/setup unpacks; only the header is used.
+find_path(CANDELA_WEBGPU_INCLUDE webgpu.h
+          PATHS ${PROJECT_SOURCE_DIR}/.deps/webgpu/include NO_DEFAULT_PATH)
+if(NOT CANDELA_WEBGPU_INCLUDE)
+  message(FATAL_ERROR "webgpu.h is not in .deps/webgpu/include; run scripts/setup first.")
+endif()
