@@ -1,0 +1,67 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+
+namespace candela {
+
+/// How to open a WebGPU device.
+struct WgpuOptions {
+  /// "auto" (Dawn, then wgpu-native), "dawn", "wgpu-native" or a path to a library. Empty: the
+  /// environment variable CANDELA_WEBGPU_LIB, else "auto".
+  std::string library;
+  /// Index in the order of `candela devices`; -1: a real GPU if there is one, else the first.
+  int adapter = -1;
+  /// Validation and robustness on. Fast mode switches robustness and zeroed workgroup memory off.
+  bool checked = false;
+  /// Smaller than the adapter's own limit, to test segmentation; 0: the adapter's.
+  uint64_t max_binding_bytes = 0;
+  /// Ask for the smallest limits the WebGPU specification allows.
+  bool minimum_limits = false;
+  /// Refuse allocations beyond this many bytes; 0: no budget.
+  uint64_t memory_budget = 0;
+  /// Folder where every dispatch is saved for replay; empty: off.
+  std::string record;
+  /// Measure each dispatch with timestamp queries.
+  bool profile = false;
+};
+
+/// One adapter as `candela devices` lists it.
+struct AdapterInfo {
+  std::string library;  ///< "dawn" or "wgpu-native"
+  std::string library_version;
+  int index = 0;
+  std::string name, vendor, architecture, driver, backend;
+  bool software = false;
+  std::string refusal;  ///< why it cannot be used; empty if it can
+  Limits limits;
+};
+
+/// A cheap handle to a backend; copies share it.
+class Device {
+ public:
+  static Device cpu(int threads = 0);
+  /// @throws Unavailable with the reason: no library, no adapter, another ABI.
+  static Device wgpu(const WgpuOptions& options = {});
+  /// Every adapter of every library that can be opened.
+  static std::vector<AdapterInfo> adapters(const WgpuOptions& options = {});
+
+  DeviceKind kind() const { return backend_->kind(); }
+  std::string name() const { return backend_->name(); }
+  const Limits& limits() const { return backend_->limits(); }
+  Counters& counters() const { return backend_->counters(); }
+  void synchronize() const { backend_->synchronize(); }
+  Backend& backend() const { return *backend_; }
+
+  bool operator==(const Device& other) const { return backend_ == other.backend_; }
+
+  explicit Device(std::shared_ptr<Backend> backend) : backend_(std::move(backend)) {}
+
+ private:
+  std::shared_ptr<Backend> backend_;
+};
+
+}  // namespace candela

@@ -1,0 +1,124 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "backend/storage.h"
+
+namespace candela {
+
+enum class UnaryKind {
+#define CANDELA_UNARY(name, cpu, wgsl) name,
+#define CANDELA_BINARY(name, cpu, wgsl)
+#include "backend/elementwise.def"
+#undef CANDELA_UNARY
+#undef CANDELA_BINARY
+};
+
+enum class BinaryKind {
+#define CANDELA_UNARY(name, cpu, wgsl)
+#define CANDELA_BINARY(name, cpu, wgsl) name,
+#include "backend/elementwise.def"
+#undef CANDELA_UNARY
+#undef CANDELA_BINARY
+};
+
+const char* name_of(UnaryKind kind);
+const char* name_of(BinaryKind kind);
+
+enum class CompareKind { eq, ne, lt, le, gt, ge };
+enum class ReduceKind { sum, mean, max, min };
+enum class RandomKind { uniform, normal };
+
+const char* name_of(CompareKind kind);
+const char* name_of(ReduceKind kind);
+
+/// y[b, o, t] = bias[o] + sum over the group's channels c and taps k of
+///   x[b, c, t * stride - pad_left + k * dilation] * weight[o, c, k], zero outside of x.
+struct Conv1dArgs {
+  View x;       ///< [batch, in, time], F32
+  View weight;  ///< [out, in / groups, taps], F32, F16 or BF16
+  std::optional<View> bias;  ///< [out]
+  int64_t stride = 1;
+  int64_t dilation = 1;
+  int64_t groups = 1;
+  int64_t pad_left = 0;
+  int64_t pad_right = 0;
+};
+
+/// The same in two dimensions, symmetric padding.
+struct Conv2dArgs {
+  View x;       ///< [batch, in, height, width], F32
+  View weight;  ///< [out, in / groups, kernel height, kernel width]
+  std::optional<View> bias;  ///< [out]
+  int64_t stride_h = 1, stride_w = 1;
+  int64_t pad_h = 0, pad_w = 0;
+  int64_t dilation_h = 1, dilation_w = 1;
+  int64_t groups = 1;
+};
+
+/// Transposed convolution, then `trim_left` and `trim_right` samples cut off.
+/// Untrimmed length: (time - 1) * stride + taps.
+struct ConvTranspose1dArgs {
+  View x;       ///< [batch, in, time], F32
+  View weight;  ///< [in, out / groups, taps]
+  std::optional<View> bias;  ///< [out]
+  int64_t stride = 1;
+  int64_t groups = 1;
+  int64_t trim_left = 0;
+  int64_t trim_right = 0;
+};
+
+/// Optional RMSNorm of each head, then rotary embedding. `half` = dim / 2.
+struct RopeArgs {
+  View x;          ///< [tokens, heads, dim], F32, last dimension contiguous
+  View cos, sin;   ///< [positions, half], F32, contiguous
+  View positions;  ///< U32 [tokens]: which row of cos and sin a token uses
+  bool interleaved = false;  ///< pairs (2i, 2i + 1) instead of (i, i + half)
+  std::optional<View> norm_weight;  ///< [dim]: per-head RMSNorm before the rotation
+  float norm_eps = 0.0f;
+};
+
+/// y = x weight^T + bias + residual.
+struct LinearArgs {
+  View x;       ///< [rows, in], F32
+  View weight;  ///< [out, in]: F32, F16, BF16 or blocks; contiguous; may be segmented
+  std::optional<View> bias;      ///< [out], F32, F16 or BF16
+  std::optional<View> residual;  ///< [rows, out], F32; added last
+};
+
+/// Attention over a paged key/value cache. Causality, windows, segments and padding are all one
+/// thing: the interval of key positions that a query sees.
+///
+/// y[t, h, :] = sum_s softmax_s(scale * q[t, h, :] . k[s, g, :]) v[s, g, :]
+///   with g = h * kv_heads / heads and s in [spans[t, 0], spans[t, 1]). Position s of sequence
+///   r = spans[t, 2] lies in page pages[r, s / page], slot s % page. An empty interval gives zeros.
+struct AttentionArgs {
+  View q;         ///< [tokens, heads, dim], F32, last dimension contiguous
+  View k_cache;   ///< [pages, kv_heads, page, dim], F32 or BF16, last dimension contiguous
+  View v_cache;   ///< like k_cache
+  View spans;     ///< U32 [tokens, 3]: first key, end, sequence row; contiguous
+  View pages;     ///< U32 [sequences, max pages]; contiguous
+  float scale = 1.0f;
+  /// No query sees more than this many keys: sizes scratch, never the result.
+  int64_t max_span = 0;
+};
+
+/// Softmax over all experts in F32, the k largest (lower index first among equals), renormalised
+/// to sum 1 if `normalize`. Writes experts U32 [tokens, k], largest first, and weights F32.
+struct MoeRouteArgs {
+  View logits;  ///< [tokens, experts], F32
+  bool normalize = true;
+};
+
+/// y[t] = residual[t] + sum_j weights[t, j] * down_e(silu(gate_e x_t) * up_e x_t), e = experts[t, j].
+struct MoeArgs {
+  View x;        ///< [tokens, hidden], F32, contiguous
+  View experts;  ///< U32 [tokens, k], contiguous
+  View weights;  ///< F32 [tokens, k], contiguous
+  View gate, up;  ///< [experts, inner, hidden], F32, F16, BF16 or blocks; may be segmented
+  View down;      ///< [experts, hidden, inner]
+  std::optional<View> residual;  ///< [tokens, hidden], F32, contiguous
+};
+
+}  // namespace candela

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/storage.h"
+
+namespace candela::wgpu {
+
+class Buffer;
+
+/// Which pipeline: a kernel file and how its three directives are resolved. The key must be
+/// finite: dtypes, booleans and device features, never sizes or offsets that come from a prompt.
+///
+///   //:include bf16        puts kernels/bf16.wgsl here (once)
+///   //:if X_BF16 / //:else / //:end   keeps lines by whether `defines` holds the name; may nest
+///   {{NAME}}               is replaced by the text of `substitutions`
+struct KernelId {
+  const char* name;
+  std::vector<std::string> defines = {};
+  std::vector<std::pair<std::string, std::string>> substitutions = {};
+};
+
+/// A buffer as one binding of a dispatch, bound whole: element offsets travel in the params.
+struct Operand {
+  std::shared_ptr<Buffer> buffer;
+  bool written = false;  ///< var<storage, read_write> instead of var<storage, read>
+};
+
+/// The buffer of one segment of a view's storage, bound `read`. Bindings 0, 1, ... of group 0 are
+/// the operands in order; the params (var<uniform>) come last.
+Operand in(const View& view, size_t segment = 0);
+/// The same, bound `read_write`.
+Operand out(const View& view, size_t segment = 0);
+
+/// Workgroups in each direction. WebGPU allows 65,535 a direction.
+struct Grid {
+  uint32_t x = 0, y = 1, z = 1;
+};
+
+/// `count` workgroups spread over x and y; the shader gets its linear number from
+/// workgroup_index(workgroup_id, num_workgroups) of common.wgsl and must compare it with the count.
+Grid grid_for(uint64_t count);
+
+/// A size or offset as a shader sees it. @throws Unsupported above 2^32 - 1
+uint32_t narrow_u32(int64_t value, const char* what);
+
+}  // namespace candela::wgpu

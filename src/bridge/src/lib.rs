@@ -1,0 +1,1 @@
+//! The text engines of candela behind a C interface.

@@ -1,0 +1,157 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+/// Every op of candela. An op checks its arguments, makes its output and calls one function of the
+/// backend; names are those of PyTorch, so that model code can be compared line by line. All
+/// tensors of a call lie on one device. Negative axes count from the end. Errors name the op and
+/// the shapes.
+namespace candela {
+
+// --- Elementwise: one function per line of backend/elementwise.def ------------------------------
+/// Unary ops that take no scalar: `Tensor silu(const Tensor& x)`, ...; x F32, F16 or BF16, result F32.
+/// `a` and `b` are the scalars of affine (x * a + b), clamp [a, b], powf, elu and leaky_relu.
+#define CANDELA_UNARY(name, cpu, wgsl) Tensor name(const Tensor& x, double a = 0.0, double b = 0.0);
+#define CANDELA_BINARY(name, cpu, wgsl) Tensor name(const Tensor& x, const Tensor& y);
+#include "backend/elementwise.def"
+#undef CANDELA_UNARY
+#undef CANDELA_BINARY
+
+/// Broadcasting; floats give F32, two I32 or two U32 tensors their own type.
+Tensor operator+(const Tensor& x, const Tensor& y);
+Tensor operator-(const Tensor& x, const Tensor& y);
+Tensor operator*(const Tensor& x, const Tensor& y);
+Tensor operator/(const Tensor& x, const Tensor& y);
+Tensor operator+(const Tensor& x, double y);
+Tensor operator-(const Tensor& x, double y);
+Tensor operator*(const Tensor& x, double y);
+Tensor operator/(const Tensor& x, double y);
+
+/// Broadcasting comparisons; U32, 0 or 1.
+Tensor eq(const Tensor& x, const Tensor& y);
+Tensor ne(const Tensor& x, const Tensor& y);
+Tensor lt(const Tensor& x, const Tensor& y);
+Tensor le(const Tensor& x, const Tensor& y);
+Tensor gt(const Tensor& x, const Tensor& y);
+Tensor ge(const Tensor& x, const Tensor& y);
+/// condition U32; broadcasts all three.
+Tensor where(const Tensor& condition, const Tensor& on_true, const Tensor& on_false);
+
+// --- Shape (these copy) ------------------------------------------------------------------------
+Tensor cat(std::span<const Tensor> parts, int axis);
+Tensor stack(std::span<const Tensor> parts, int axis);
+/// `value` before and after the elements of `axis`.
+Tensor pad(const Tensor& x, int axis, int64_t before, int64_t after, double value = 0.0);
+/// Tiles the tensor `times[i]` times along axis i.
+Tensor repeat(const Tensor& x, std::span<const int64_t> times);
+
+// --- Reductions (F32) ----------------------------------------------------------------------------
+Tensor sum(const Tensor& x, int axis, bool keepdim = false);
+Tensor mean(const Tensor& x, int axis, bool keepdim = false);
+Tensor max(const Tensor& x, int axis, bool keepdim = false);
+Tensor min(const Tensor& x, int axis, bool keepdim = false);
+/// Unbiased variance, as torch.var.
+Tensor var(const Tensor& x, int axis, bool keepdim = false);
+Tensor sum_all(const Tensor& x);
+/// U32; the first of equals.
+Tensor argmax(const Tensor& x, int axis, bool keepdim = false);
+Tensor argmin(const Tensor& x, int axis, bool keepdim = false);
+Tensor log_sum_exp(const Tensor& x, int axis, bool keepdim = false);
+Tensor cumsum(const Tensor& x, int axis);
+/// Values F32 and indices U32 of the k largest along the last axis, largest first; k <= 64.
+std::pair<Tensor, Tensor> top_k(const Tensor& x, int64_t k);
+Tensor softmax(const Tensor& x, int axis);
+Tensor log_softmax(const Tensor& x, int axis);
+
+// --- Indexing ------------------------------------------------------------------------------------
+/// table [rows, ...], ids U32 of any shape; returns [ids..., ...] as F32.
+Tensor embedding(const Tensor& table, const Tensor& ids);
+/// Rows `ids` (U32 [n]) of `axis`, in x's dtype.
+Tensor index_select(const Tensor& x, int axis, const Tensor& ids);
+Tensor gather(const Tensor& x, int axis, const Tensor& index);
+/// A copy of x with src added at index along axis (torch.scatter_add); F32.
+Tensor scatter_add(const Tensor& x, int axis, const Tensor& index, const Tensor& src);
+/// In place: x[ids[i], ...] = src[i, ...]; ids distinct.
+void write_rows(const Tensor& x, const Tensor& ids, const Tensor& src);
+
+// --- Linear algebra ------------------------------------------------------------------------------
+/// [..., m, k] x [..., k, n]; batch dimensions broadcast; F32, F16, BF16 in any mix, result F32.
+Tensor matmul(const Tensor& a, const Tensor& b);
+/// x [..., in], weight [out, in] (also quantised or segmented), bias [out], residual [..., out].
+Tensor linear(const Tensor& x,
+              const Tensor& weight,
+              const std::optional<Tensor>& bias = std::nullopt,
+              const std::optional<Tensor>& residual = std::nullopt);
+
+// --- Convolution -----------------------------------------------------------------------------------
+struct Conv1dOptions {
+  int64_t stride = 1, dilation = 1, groups = 1, pad_left = 0, pad_right = 0;
+};
+Tensor conv1d(const Tensor& x,
+              const Tensor& weight,
+              const std::optional<Tensor>& bias,
+              const Conv1dOptions& options = {});
+struct Conv2dOptions {
+  int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0;
+  int64_t dilation_h = 1, dilation_w = 1, groups = 1;
+};
+Tensor conv2d(const Tensor& x,
+              const Tensor& weight,
+              const std::optional<Tensor>& bias,
+              const Conv2dOptions& options = {});
+struct ConvTranspose1dOptions {
+  int64_t stride = 1, groups = 1, trim_left = 0, trim_right = 0;
+};
+Tensor conv_transpose1d(const Tensor& x,
+                        const Tensor& weight,
+                        const std::optional<Tensor>& bias,
+                        const ConvTranspose1dOptions& options = {});
+
+// --- Fused -------------------------------------------------------------------------------------------
+/// x / sqrt(mean(x^2) + eps) * weight over the last axis; weight F32, F16 or BF16.
+Tensor rms_norm(const Tensor& x, const Tensor& weight, float eps);
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps);
+struct RopeOptions {
+  bool interleaved = false;           ///< pairs (2i, 2i + 1) instead of (i, i + dim / 2)
+  std::optional<Tensor> norm_weight;  ///< [dim]: per-head RMSNorm before the rotation
+  float norm_eps = 0.0f;
+};
+/// x [tokens, heads, dim], cos and sin [positions, dim / 2], positions U32 [tokens].
+Tensor rope(const Tensor& x,
+            const Tensor& cos,
+            const Tensor& sin,
+            const Tensor& positions,
+            const RopeOptions& options = {});
+/// silu(gate) * up.
+Tensor swiglu(const Tensor& gate, const Tensor& up);
+/// Attention over a paged cache, see AttentionArgs: q [tokens, heads, dim], caches
+/// [pages, kv_heads, page, dim], spans U32 [tokens, 3], pages U32 [sequences, max pages].
+Tensor paged_attention(const Tensor& q,
+                       const Tensor& k_cache,
+                       const Tensor& v_cache,
+                       const Tensor& spans,
+                       const Tensor& pages,
+                       float scale,
+                       int64_t max_span);
+/// Attention without a cache: q [heads, tokens, dim], k and v [kv_heads, keys, dim], spans U32
+/// [tokens, 2] (first key, end) for each query. Returns [tokens, heads, dim].
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& spans, float scale);
+/// In place: cache [pages, kv_heads, page, dim] receives x [tokens, kv_heads, dim] at slots U32.
+void kv_write(const Tensor& cache, const Tensor& slots, const Tensor& x);
+/// Experts U32 and weights F32, both [tokens, k], of logits [tokens, experts].
+std::pair<Tensor, Tensor> moe_route(const Tensor& logits, int64_t k, bool normalize);
+/// x [tokens, hidden]; gate, up [experts, inner, hidden]; down [experts, hidden, inner].
+Tensor moe(const Tensor& x,
+           const std::pair<Tensor, Tensor>& route,
+           const Tensor& gate,
+           const Tensor& up,
+           const Tensor& down,
+           const std::optional<Tensor>& residual = std::nullopt);
+Tensor snake_beta(const Tensor& x, const Tensor& alpha, const Tensor& beta);
+
+}  // namespace candela
