@@ -1,0 +1,67 @@
+#include "nn/attention.h"
+
+#include <cmath>
+
+namespace candela::nn {
+
+Attention Attention::load(const Weights& weights, const Sizes& sizes) {
+  const int64_t q_size = sizes.heads * sizes.head_dim;
+  const int64_t kv_size = sizes.kv_heads * sizes.head_dim;
+  Attention attention;
+  attention.q = Linear::load(weights.pp("q_proj"), sizes.hidden, q_size, sizes.bias);
+  attention.k = Linear::load(weights.pp("k_proj"), sizes.hidden, kv_size, sizes.bias);
+  attention.v = Linear::load(weights.pp("v_proj"), sizes.hidden, kv_size, sizes.bias);
+  attention.o = Linear::load(weights.pp("o_proj"), q_size, sizes.hidden, sizes.bias);
+  if (sizes.qk_norm) {
+    attention.q_norm = RmsNorm::load(weights.pp("q_norm"), sizes.head_dim, sizes.eps);
+    attention.k_norm = RmsNorm::load(weights.pp("k_norm"), sizes.head_dim, sizes.eps);
+  }
+  attention.heads = sizes.heads;
+  attention.kv_heads = sizes.kv_heads;
+  attention.head_dim = sizes.head_dim;
+  attention.interleaved_rope = sizes.interleaved_rope;
+  return attention;
+}
+
+Tensor Attention::operator()(const Tensor& x,
+                             const Tensor& residual,
+                             const Step& step,
+                             const Rotary& rotary,
+                             const KvCache& cache,
+                             int64_t layer,
+                             const Trace& trace) const {
+  const Tensor query = q(x).reshape({step.tokens, heads, head_dim});
+  const Tensor key = k(x).reshape({step.tokens, kv_heads, head_dim});
+  const Tensor value = v(x);
+  const auto rotate = [&](const Tensor& states, const std::optional<RmsNorm>& norm) {
+    RopeOptions options{.interleaved = interleaved_rope};
+    if (norm) {
+      options.norm_weight = norm->weight;
+      options.norm_eps = norm->eps;
+    }
+    return rope(states, rotary.cos(), rotary.sin(), step.positions, options);
+  };
+  const Tensor q_rope = rotate(query, q_norm);
+  const Tensor k_rope = rotate(key, k_norm);
+  kv_write(cache.keys(layer), step.slots, k_rope);
+  kv_write(cache.values(layer), step.slots, value.reshape({step.tokens, kv_heads, head_dim}));
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  const Tensor context =
+      paged_attention(q_rope, cache.keys(layer), cache.values(layer), step.spans, step.pages, scale,
+                      step.max_span)
+          .reshape({step.tokens, heads * head_dim});
+  if (trace.wants("q_norm") && q_norm) {
+    trace("q_norm", (*q_norm)(query));
+    trace("k_norm", (*k_norm)(key));
+  }
+  trace("q_rope", q_rope.transpose(0, 1));
+  trace("k_rope", k_rope.transpose(0, 1));
+  trace("v", value);
+  trace("attn_ctx", context);
+  if (trace.wants("attn")) {
+    trace("attn", o(context));
+  }
+  return o(context, residual);
+}
+
+}  // namespace candela::nn
