@@ -71,6 +71,7 @@ class Backend {
   /// sums to 0; mean, max and min of it are rejected by the caller.
   virtual void reduce(ReduceKind kind, const View& x, const View& y) = 0;
   /// Index (U32) of the largest or smallest element of the last dimension; the first of equals.
+  /// A row that holds a NaN gives 2^32 - 1.
   virtual void arg_reduce(ReduceKind kind, const View& x, const View& y) = 0;
   /// Running sum over the last dimension, F32.
   virtual void cumsum(const View& x, const View& y) = 0;

@@ -78,14 +78,11 @@ bool TextConfig::is_sparse(int64_t layer) const {
 
 namespace {
 
-int64_t count_parameters(const TextConfig& config, int64_t experts_counted) {
+/// `tables`: how many of the vocabulary-sized matrices count.
+int64_t count_parameters(const TextConfig& config, int64_t experts_counted, int64_t tables) {
   const int64_t q = config.heads * config.head_dim;
   const int64_t kv = config.kv_heads * config.head_dim;
-  int64_t total = config.vocab_size * config.hidden_size * (config.tied_head ? 1 : 2);
-  if (experts_counted < config.experts) {
-    total -= config.vocab_size * config.hidden_size * (config.tied_head ? 0 : 1);  // one row of it
-  }
-  total += config.hidden_size;
+  int64_t total = config.vocab_size * config.hidden_size * tables + config.hidden_size;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     total += config.hidden_size * (2 * q + 2 * kv + 2);
     total += config.qk_norm ? 2 * config.head_dim : 0;
@@ -100,10 +97,12 @@ int64_t count_parameters(const TextConfig& config, int64_t experts_counted) {
 
 }  // namespace
 
-int64_t TextConfig::parameters() const { return count_parameters(*this, experts); }
+int64_t TextConfig::parameters() const {
+  return count_parameters(*this, experts, tied_head ? 1 : 2);
+}
 
 int64_t TextConfig::active_parameters() const {
-  return count_parameters(*this, experts == 0 ? 0 : experts_per_token);
+  return count_parameters(*this, experts_per_token, 1);  // the head, and one row of the embedding
 }
 
 TextConfig TextConfig::from_json(const ConfigReader& reader, bool moe) {

@@ -26,6 +26,7 @@ class TextDecoder {
   TextDecoder(const TextConfig& config, const Weights& model, const Weights& head);
 
   const TextConfig& config() const { return config_; }
+  const Device& device() const { return device_; }
   nn::KvCache make_cache(DType dtype, int64_t max_positions) const;
 
   /// Runs the new tokens of the rows and advances their sequences. Returns logits F32
