@@ -17,10 +17,11 @@ typedef struct CandelaTemplate CandelaTemplate;
 
 typedef enum {
   CANDELA_OK = 0,
-  CANDELA_BAD_INPUT = 1,  ///< The caller's text or variables cannot be used.
-  CANDELA_BAD_MODEL = 2,  ///< The tokenizer or template itself is malformed.
-  CANDELA_LIMIT = 3,      ///< The work exceeds a limit (fuel, recursion, regex retries).
-  CANDELA_PANIC = 4       ///< A fault inside the library.
+  CANDELA_BAD_INPUT = 1,    ///< The caller's text or variables cannot be used.
+  CANDELA_BAD_MODEL = 2,    ///< The tokenizer or template itself is malformed.
+  CANDELA_LIMIT = 3,        ///< The work exceeds a limit (fuel, recursion, regex retries).
+  CANDELA_UNSUPPORTED = 4,  ///< Well-formed, but not of a kind that is supported.
+  CANDELA_PANIC = 5         ///< A fault inside the library.
 } CandelaStatus;
 
 /// Borrowed bytes; `data` may be null when `size` is 0.

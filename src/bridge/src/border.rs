@@ -11,7 +11,8 @@ pub enum Status {
     BadInput = 1,
     BadModel = 2,
     Limit = 3,
-    Panic = 4,
+    Unsupported = 4,
+    Panic = 5,
 }
 
 pub struct Failure {
@@ -30,6 +31,10 @@ impl Failure {
 
     pub fn limit(text: impl Into<String>) -> Self {
         Failure { status: Status::Limit, text: text.into() }
+    }
+
+    pub fn unsupported(text: impl Into<String>) -> Self {
+        Failure { status: Status::Unsupported, text: text.into() }
     }
 
     pub fn as_bad_model(self) -> Self {

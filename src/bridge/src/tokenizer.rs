@@ -37,7 +37,7 @@ impl TextTokenizer {
         inner.with_padding(None);
         match inner.get_decoder() {
             Some(DecoderWrapper::ByteLevel(_)) => {}
-            _ => return Err(Failure::bad_model("its decoder is not of the type ByteLevel")),
+            _ => return Err(Failure::unsupported("its decoder is not of the type ByteLevel")),
         }
         let tokenizer = TextTokenizer { inner };
         tokenizer.check_vocabulary()?;
