@@ -56,7 +56,7 @@ ModelFiles open_model(const std::string& path) {
     }
     ModelFiles files;
     files.path = path;
-    files.architecture = gguf->get_string("general.architecture");
+    files.architecture = gguf->metadata().get_string("general.architecture");
     files.weights = weights;
     files.gguf = std::move(gguf);
     return files;

@@ -34,7 +34,8 @@ Tensor Attention::operator()(const Tensor& x,
   const Tensor key = k(x).reshape({step.tokens, kv_heads, head_dim});
   const Tensor value = v(x);
   const auto rotate = [&](const Tensor& states, const std::optional<RmsNorm>& norm) {
-    RopeOptions options{.interleaved = interleaved_rope};
+    RopeOptions options;
+    options.interleaved = interleaved_rope;
     if (norm) {
       options.norm_weight = norm->weight;
       options.norm_eps = norm->eps;

@@ -1,5 +1,7 @@
 #include "models/text/architectures.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <utility>
 

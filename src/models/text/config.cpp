@@ -140,20 +140,21 @@ TextConfig TextConfig::from_json(const ConfigReader& reader, bool moe) {
 }
 
 TextConfig TextConfig::from_gguf(const GgufFile& file) {
-  const std::string architecture = file.get_string("general.architecture");
+  const GgufMetadata& metadata = file.metadata();
+  const std::string_view architecture = metadata.get_string("general.architecture");
   if (architecture != "llama") {
     fail(ErrorKind::Unsupported, Subject::Model,
          "{} holds architecture \"{}\"; of GGUF candela reads \"llama\".", file.path(), architecture);
   }
   const auto size = [&](const char* key) {
-    const uint64_t value = file.get_u64("llama." + std::string(key));
+    const uint64_t value = metadata.get_u64("llama." + std::string(key));
     if (value == 0 || value > static_cast<uint64_t>(kMaxSize)) {
       fail(ErrorKind::CorruptData, Subject::Model, "{} has llama.{} = {}, which is out of range.",
            file.path(), key, value);
     }
     return static_cast<int64_t>(value);
   };
-  const auto has = [&](const char* key) { return file.has("llama." + std::string(key)); };
+  const auto has = [&](const char* key) { return metadata.contains("llama." + std::string(key)); };
   TextConfig config;
   config.hidden_size = size("embedding_length");
   config.layers = size("block_count");
@@ -170,14 +171,14 @@ TextConfig TextConfig::from_gguf(const GgufFile& file) {
          "fit together.",
          file.path(), config.heads, config.kv_heads, config.head_dim, config.hidden_size);
   }
-  config.rms_norm_eps = static_cast<float>(file.get_f64("llama.attention.layer_norm_rms_epsilon"));
+  config.rms_norm_eps = static_cast<float>(metadata.get_f64("llama.attention.layer_norm_rms_epsilon"));
   config.rope_theta =
-      file.has("llama.rope.freq_base") ? file.get_f64("llama.rope.freq_base") : 10000.0;
-  if (has("rope.scaling.type") && file.get_string("llama.rope.scaling.type") != "none") {
+      metadata.contains("llama.rope.freq_base") ? metadata.get_f64("llama.rope.freq_base") : 10000.0;
+  if (has("rope.scaling.type") && metadata.get_string("llama.rope.scaling.type") != "none") {
     fail(ErrorKind::Unsupported, Subject::Model, "{} asks for rope scaling \"{}\".", file.path(),
-         file.get_string("llama.rope.scaling.type"));
+         metadata.get_string("llama.rope.scaling.type"));
   }
-  if (has("expert_count") && file.get_u64("llama.expert_count") > 0) {
+  if (has("expert_count") && metadata.get_u64("llama.expert_count") > 0) {
     fail(ErrorKind::Unsupported, Subject::Model, "{} is a mixture of experts in GGUF.", file.path());
   }
   const WeightInfo* embedding = file.find("token_embd.weight");
