@@ -12,9 +12,13 @@
 
 #include "base/error.h"
 
-namespace candela::log {
+namespace candela {
 
 namespace {
+
+using Level = log::Level;
+using Area = log::Area;
+using Field = log::Field;
 
 struct Levels {
   Level standard = Level::Warn;
@@ -171,11 +175,11 @@ void append_value(std::string& line, const Field::Value& value) {
 
 }  // namespace
 
-void configure(std::string_view levels) { front().set(parse(levels)); }
+void log::configure(std::string_view levels) { front().set(parse(levels)); }
 
-bool enabled(Level level, Area area) { return front().enabled(level, area); }
+bool log::enabled(Level level, Area area) { return front().enabled(level, area); }
 
-void write(Level level, Area area, std::string_view event, Fields fields) {
+void log::write(Level level, Area area, std::string_view event, Fields fields) {
   if (!enabled(level, area)) {
     return;
   }
@@ -194,4 +198,4 @@ void write(Level level, Area area, std::string_view event, Fields fields) {
   front().write(level, line);
 }
 
-}  // namespace candela::log
+}  // namespace candela

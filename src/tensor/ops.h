@@ -16,11 +16,15 @@ namespace candela {
 // --- Elementwise: one function per line of backend/elementwise.def ------------------------------
 /// Unary ops that take no scalar: `Tensor silu(const Tensor& x)`, ...; x F32, F16 or BF16, result F32.
 /// `a` and `b` are the scalars of affine (x * a + b), clamp [a, b], powf, elu and leaky_relu.
+// `log` the function stands beside `log` the class (base/log.h), which GCC calls shadowing.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
 #define CANDELA_UNARY(name, cpu, wgsl) Tensor name(const Tensor& x, double a = 0.0, double b = 0.0);
 #define CANDELA_BINARY(name, cpu, wgsl) Tensor name(const Tensor& x, const Tensor& y);
 #include "backend/elementwise.def"
 #undef CANDELA_UNARY
 #undef CANDELA_BINARY
+#pragma GCC diagnostic pop
 
 /// Broadcasting; floats give F32, two I32 or two U32 tensors their own type.
 Tensor operator+(const Tensor& x, const Tensor& y);
