@@ -45,7 +45,7 @@ TEST(ChatTemplate, RendersAndEncodesEveryGolden) {
 }
 
 TEST(ChatTemplate, PlainContentsChangeOnlyTheCaseWithATokenInside) {
-  for (const auto& c : golden_json("chat_template_cases.json")["cases"]) {
+  for (const auto& c : golden_list("chat_template_cases.json", "cases")) {
     const ChatTemplate chat_template = template_named(c["template"]);
     const ChatPrompt prompt =
         encode_chat(real_tokenizer(), chat_template, input_of(c), ParseSpecial::No);

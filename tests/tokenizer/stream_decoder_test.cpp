@@ -16,7 +16,7 @@ std::string without_end_replacement(std::string text) {
 }
 
 TEST(StreamDecoder, ShowsTheCompletePartOfEveryPrefix) {
-  for (const auto& c : golden_json("tokenizer_cases.json")["streaming"]) {
+  for (const auto& c : golden_list("tokenizer_cases.json", "streaming")) {
     StreamDecoder stream(real_tokenizer(), SkipSpecial::No);
     std::string shown;
     for (size_t i = 0; i < c["ids"].size(); ++i) {
@@ -32,7 +32,7 @@ TEST(StreamDecoder, ShowsTheCompletePartOfEveryPrefix) {
 }
 
 TEST(StreamDecoder, PiecesEqualDecodeOfAll) {
-  for (const auto& c : golden_json("tokenizer_cases.json")["cases"]) {
+  for (const auto& c : golden_list("tokenizer_cases.json", "cases")) {
     for (const SkipSpecial skip : {SkipSpecial::No, SkipSpecial::Yes}) {
       const auto ids = c["ids"].get<std::vector<uint32_t>>();
       StreamDecoder stream(real_tokenizer(), skip);

@@ -41,6 +41,12 @@ nlohmann::ordered_json golden_json(const std::string& name) {
   return nlohmann::ordered_json::parse(read_text(golden_dir() / name));
 }
 
+nlohmann::ordered_json golden_list(const std::string& name, const char* key) {
+  nlohmann::ordered_json list = golden_json(name)[key];
+  EXPECT_FALSE(list.empty()) << name;
+  return list;
+}
+
 fs::path tiny_omni_dir() { return first_of(CANDELA_TINY_OMNI_DIR, "tiny_omni"); }
 
 TempFolder::TempFolder() {

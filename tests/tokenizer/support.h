@@ -19,6 +19,9 @@ std::filesystem::path golden_dir();
 /// A golden file as JSON. Fails the test if it does not exist.
 nlohmann::ordered_json golden_json(const std::string& name);
 
+/// A list inside a golden file, which must not be empty. By value, so that a loop may run over it.
+nlohmann::ordered_json golden_list(const std::string& name, const char* key);
+
 /// The small checkpoint.
 std::filesystem::path tiny_omni_dir();
 

@@ -2,6 +2,8 @@
 
 #include "tokenizer/support.h"
 
+#include <algorithm>
+
 namespace candela::test {
 namespace {
 
@@ -17,7 +19,7 @@ TEST(Tokenizer, RealVocabularyEncodesEveryGolden) {
 }
 
 TEST(Tokenizer, RealVocabularyDecodesEveryGolden) {
-  for (const auto& c : golden_json("tokenizer_cases.json")["cases"]) {
+  for (const auto& c : golden_list("tokenizer_cases.json", "cases")) {
     const auto ids = c["ids"].get<Ids>();
     const auto decoded = c["decoded"].get<std::string>();
     EXPECT_EQ(real_tokenizer().decode(ids, SkipSpecial::No), decoded) << c["name"];
@@ -28,7 +30,7 @@ TEST(Tokenizer, RealVocabularyDecodesEveryGolden) {
 
 void expect_small_ids(const Tokenizer& tokenizer) {
   size_t compared = 0;
-  for (const auto& c : golden_json("tokenizer_cases.json")["cases"]) {
+  for (const auto& c : golden_list("tokenizer_cases.json", "cases")) {
     if (c.contains("small_ids")) {
       const auto text = c["text"].get<std::string>();
       EXPECT_EQ(tokenizer.encode(text, ParseSpecial::Yes), c["small_ids"].get<Ids>()) << c["name"];
@@ -55,7 +57,7 @@ TEST(Tokenizer, SmallVocabularyFromVocabAndMerges) {
 }
 
 TEST(Tokenizer, PlainTextNeverYieldsAddedTokens) {
-  for (const auto& c : golden_json("tokenizer_cases.json")["cases"]) {
+  for (const auto& c : golden_list("tokenizer_cases.json", "cases")) {
     const auto text = c["text"].get<std::string>();
     const Ids plain = real_tokenizer().encode(text, ParseSpecial::No);
     for (const uint32_t id : plain) {
