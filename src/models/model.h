@@ -3,6 +3,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/model_files.h"
@@ -23,12 +24,17 @@ struct Architecture {
   const char* name;  ///< config.json's "architectures"[0], or "gguf:llama"
   TextConfig (*text_config)(const ModelFiles& files);
   std::unique_ptr<Model> (*load)(const ModelFiles& files, const Weights& weights);
+  /// Prefixes of tensors that are checked but not loaded.
+  std::span<const std::string_view> unused_prefixes = {};
 };
 
 /// All supported architectures: the table in registry.cpp.
 std::span<const Architecture> architectures();
 /// @throws Unsupported naming the architecture and those that are known
 const Architecture& find_architecture(const ModelFiles& files);
+
+/// Bytes of the tensors that load_model puts on the device.
+uint64_t loaded_bytes(const ModelFiles& files);
 
 /// Loads the model onto the device. A missing, unknown or misshapen tensor is an error.
 std::unique_ptr<Model> load_model(const ModelFiles& files,

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/error.h"
 #include "models/model.h"
 #include "models/qwen3_omni/thinker.h"
@@ -8,7 +10,7 @@ namespace candela::models {
 namespace {
 
 constexpr Architecture kArchitectures[] = {
-    {"Qwen3OmniMoeForConditionalGeneration", thinker_text_config, load_thinker},
+    {"Qwen3OmniMoeForConditionalGeneration", thinker_text_config, load_thinker, kThinkerUnused},
     {"Qwen3MoeForCausalLM", qwen3_moe_config, load_qwen3_moe},
     {"Qwen3ForCausalLM", qwen3_config, load_qwen3},
     {"LlamaForCausalLM", llama_config, load_llama},
@@ -42,6 +44,17 @@ const Architecture& find_architecture(const ModelFiles& files) {
        name, known);
 }
 
+uint64_t loaded_bytes(const ModelFiles& files) {
+  const auto& unused = find_architecture(files).unused_prefixes;
+  uint64_t total = 0;
+  for (const WeightInfo& tensor : files.weights->tensors()) {
+    const bool skipped = std::ranges::any_of(
+        unused, [&](std::string_view prefix) { return tensor.name.starts_with(prefix); });
+    total += skipped ? 0 : tensor.bytes.size();
+  }
+  return total;
+}
+
 std::unique_ptr<Model> load_model(const ModelFiles& files,
                                   const Device& device,
                                   LoadProgress progress) {
@@ -51,11 +64,7 @@ std::unique_ptr<Model> load_model(const ModelFiles& files,
       [&] {
         const Weights weights(files.weights, device);
         if (progress) {
-          uint64_t total = 0;
-          for (const WeightInfo& tensor : files.weights->tensors()) {
-            total += tensor.bytes.size();
-          }
-          weights.on_progress(total, std::move(progress));
+          weights.on_progress(loaded_bytes(files), std::move(progress));
         }
         std::unique_ptr<Model> model = architecture.load(files, weights);
         reject_unknown(weights);

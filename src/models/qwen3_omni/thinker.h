@@ -1,8 +1,15 @@
 #pragma once
 
+#include <array>
+#include <string_view>
+
 #include "models/model.h"
 
 namespace candela::models {
+
+/// The parts that a text answer does not need.
+inline constexpr std::array<std::string_view, 4> kThinkerUnused{
+    "thinker.audio_tower.", "thinker.visual.", "talker.", "code2wav."};
 
 /// Text config of the thinker, under thinker_config.text_config.
 TextConfig thinker_text_config(const ModelFiles& files);
