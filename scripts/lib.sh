@@ -3,6 +3,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 deps=$root/.deps
 machine=$(uname -m)
 export PIP_DISABLE_PIP_VERSION_CHECK=1
+# rustup's place, where a login shell has not put it into PATH.
+[ ! -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ] || PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 
 say() { printf '%s\n' "$*" >&2; }
 die() {
