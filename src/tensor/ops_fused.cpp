@@ -1,0 +1,239 @@
+#include "tensor/call.h"
+#include "tensor/ops.h"
+
+namespace candela {
+
+namespace {
+
+// Kernels that walk heads want their elements side by side.
+Tensor last_contiguous(const Tensor& x) {
+  return x.layout().stride(-1) == 1 || x.dim(-1) <= 1 ? x : x.contiguous();
+}
+
+void require_cache(const Call& call, const Tensor& cache) {
+  call.require_rank(cache, 4);
+  if (cache.dtype() != DType::F32 && cache.dtype() != DType::BF16) {
+    call.unsupported("a cache is F32 or BF16, not {}", dtype_name(cache.dtype()));
+  }
+}
+
+void require_grouped_heads(const Call& call, int64_t heads, int64_t kv_heads) {
+  if (kv_heads == 0 || heads % kv_heads != 0) {
+    call.invalid("{} heads are no multiple of {} key/value heads", heads, kv_heads);
+  }
+}
+
+// Expert weights: floats or blocks, whole.
+View expert_view(const Call& call, const Tensor& weight) {
+  if (is_integer(weight.dtype())) {
+    call.require_float(weight);
+  }
+  return weight.contiguous().view();
+}
+
+}  // namespace
+
+Tensor rms_norm(const Tensor& x, const Tensor& weight, float eps) {
+  const Call call("rms_norm", {{"x", &x}, {"weight", &weight}});
+  call.axis(-1, x);
+  call.require_float(weight);
+  call.require_shape(weight, Shape{x.dim(-1)});
+  Tensor y = call.output(x.shape());
+  call.backend().rms_norm(as_f32(call, x).view(), weight.view(), eps, y.view());
+  return y;
+}
+
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) {
+  const Call call("layer_norm", {{"x", &x}, {"weight", &weight}, {"bias", &bias}});
+  call.axis(-1, x);
+  call.require_float(weight);
+  call.require_float(bias);
+  call.require_shape(weight, Shape{x.dim(-1)});
+  call.require_shape(bias, Shape{x.dim(-1)});
+  Tensor y = call.output(x.shape());
+  call.backend().layer_norm(as_f32(call, x).view(), weight.view(), bias.view(), eps, y.view());
+  return y;
+}
+
+Tensor rope(const Tensor& x,
+            const Tensor& cos,
+            const Tensor& sin,
+            const Tensor& positions,
+            const RopeOptions& options) {
+  const Tensor& norm = options.norm_weight ? *options.norm_weight : x;
+  const Call call("rope", {{"x", &x},
+                           {"cos", &cos},
+                           {"sin", &sin},
+                           {"positions", &positions},
+                           {"norm_weight", &norm}});
+  call.require_rank(x, 3);
+  call.require_rank(cos, 2);
+  call.require_dtype(positions, DType::U32);
+  call.require_shape(positions, Shape{x.dim(0)});
+  if (x.dim(2) % 2 != 0) {
+    call.invalid("the head size {} is odd", x.dim(2));
+  }
+  call.require_shape(cos, Shape{cos.dim(0), x.dim(2) / 2});
+  call.require_shape(sin, cos.shape());
+  RopeArgs args;
+  args.x = last_contiguous(as_f32(call, x)).view();
+  args.cos = as_f32(call, cos).contiguous().view();
+  args.sin = as_f32(call, sin).contiguous().view();
+  args.positions = positions.view();
+  args.interleaved = options.interleaved;
+  if (options.norm_weight) {
+    call.require_float(norm);
+    call.require_shape(norm, Shape{x.dim(2)});
+    args.norm_weight = norm.view();
+    args.norm_eps = options.norm_eps;
+  }
+  Tensor y = call.output(x.shape());
+  call.backend().rope(args, y.view());
+  return y;
+}
+
+Tensor swiglu(const Tensor& gate, const Tensor& up) {
+  const Call call("swiglu", {{"gate", &gate}, {"up", &up}});
+  call.require_shape(up, gate.shape());
+  Tensor y = call.output(gate.shape());
+  call.backend().swiglu(as_f32(call, gate).view(), as_f32(call, up).view(), y.view());
+  return y;
+}
+
+Tensor paged_attention(const Tensor& q,
+                       const Tensor& k_cache,
+                       const Tensor& v_cache,
+                       const Tensor& spans,
+                       const Tensor& pages,
+                       float scale,
+                       int64_t max_span) {
+  const Call call("paged_attention", {{"q", &q},
+                                      {"k_cache", &k_cache},
+                                      {"v_cache", &v_cache},
+                                      {"spans", &spans},
+                                      {"pages", &pages}});
+  call.require_rank(q, 3);
+  require_cache(call, k_cache);
+  require_cache(call, v_cache);
+  call.require_shape(v_cache, k_cache.shape());
+  call.require_dtype(v_cache, k_cache.dtype());
+  call.require_dtype(spans, DType::U32);
+  call.require_dtype(pages, DType::U32);
+  call.require_shape(spans, Shape{q.dim(0), 3});
+  call.require_rank(pages, 2);
+  require_grouped_heads(call, q.dim(1), k_cache.dim(1));
+  if (q.dim(2) != k_cache.dim(3)) {
+    call.invalid("head sizes differ, {} and {}", q.dim(2), k_cache.dim(3));
+  }
+  AttentionArgs args;
+  args.q = last_contiguous(as_f32(call, q)).view();
+  args.k_cache = last_contiguous(k_cache).view();
+  args.v_cache = last_contiguous(v_cache).view();
+  args.spans = spans.contiguous().view();
+  args.pages = pages.contiguous().view();
+  args.scale = scale;
+  args.max_span = max_span;
+  Tensor y = call.output(q.shape());
+  call.backend().attention(args, y.view());
+  return y;
+}
+
+Tensor attention(
+    const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& spans, float scale) {
+  const Call call("attention", {{"q", &q}, {"k", &k}, {"v", &v}, {"spans", &spans}});
+  call.require_rank(q, 3);
+  call.require_rank(k, 3);
+  call.require_shape(v, k.shape());
+  call.require_float(k);
+  call.require_float(v);
+  call.require_dtype(spans, DType::U32);
+  call.require_shape(spans, Shape{q.dim(1), 2});
+  if (k.dim(1) == 0) {
+    return Tensor::zeros(Shape{q.dim(1), q.dim(0), q.dim(2)}, DType::F32, q.device());
+  }
+  // All keys are one page of one sequence.
+  const bool mixed = k.dtype() != v.dtype() || k.dtype() == DType::F16;
+  const Tensor rows = pad(spans, 1, 0, 1);
+  const Tensor pages = Tensor::zeros(Shape{1, 1}, DType::U32, q.device());
+  return paged_attention(q.transpose(0, 1), (mixed ? as_f32(call, k) : k).unsqueeze(0),
+                         (mixed ? as_f32(call, v) : v).unsqueeze(0), rows, pages, scale, k.dim(1));
+}
+
+void kv_write(const Tensor& cache, const Tensor& slots, const Tensor& x) {
+  const Call call("kv_write", {{"cache", &cache}, {"slots", &slots}, {"x", &x}});
+  require_cache(call, cache);
+  call.require_dtype(slots, DType::U32);
+  call.require_rank(slots, 1);
+  call.require_shape(x, Shape{slots.dim(0), cache.dim(1), cache.dim(3)});
+  if (!cache.is_contiguous()) {
+    call.invalid("the cache has to be contiguous");
+  }
+  call.backend().kv_write(as_f32(call, x).view(), slots.view(), cache.view());
+}
+
+std::pair<Tensor, Tensor> moe_route(const Tensor& logits, int64_t k, bool normalize) {
+  const Call call("moe_route", {{"logits", &logits}});
+  call.require_rank(logits, 2);
+  if (k < 1 || k > 64 || k > logits.dim(1)) {
+    call.invalid("k is {}, it has to lie in 1..64 and not exceed the number of experts", k);
+  }
+  MoeRouteArgs args;
+  args.logits = as_f32(call, logits).view();
+  args.normalize = normalize;
+  Tensor experts = call.output(Shape{logits.dim(0), k}, DType::U32);
+  Tensor weights = call.output(Shape{logits.dim(0), k});
+  call.backend().moe_route(args, experts.view(), weights.view());
+  return {experts, weights};
+}
+
+Tensor moe(const Tensor& x,
+           const std::pair<Tensor, Tensor>& route,
+           const Tensor& gate,
+           const Tensor& up,
+           const Tensor& down,
+           const std::optional<Tensor>& residual) {
+  const auto& [experts, weights] = route;
+  const Call call("moe", {{"x", &x},
+                          {"experts", &experts},
+                          {"weights", &weights},
+                          {"gate", &gate},
+                          {"up", &up},
+                          {"down", &down},
+                          {"residual", residual ? &*residual : &x}});
+  call.require_rank(x, 2);
+  call.require_rank(experts, 2);
+  call.require_rank(gate, 3);
+  call.require_dtype(experts, DType::U32);
+  call.require_shape(experts, Shape{x.dim(0), experts.dim(1)});
+  call.require_shape(weights, experts.shape());
+  call.require_shape(gate, Shape{gate.dim(0), gate.dim(1), x.dim(1)});
+  call.require_shape(up, gate.shape());
+  call.require_shape(down, Shape{gate.dim(0), x.dim(1), gate.dim(1)});
+  MoeArgs args;
+  args.x = as_f32(call, x).contiguous().view();
+  args.experts = experts.contiguous().view();
+  args.weights = as_f32(call, weights).contiguous().view();
+  args.gate = expert_view(call, gate);
+  args.up = expert_view(call, up);
+  args.down = expert_view(call, down);
+  if (residual) {
+    call.require_shape(*residual, x.shape());
+    args.residual = as_f32(call, *residual).contiguous().view();
+  }
+  Tensor y = call.output(x.shape());
+  call.backend().moe(args, y.view());
+  return y;
+}
+
+Tensor snake_beta(const Tensor& x, const Tensor& alpha, const Tensor& beta) {
+  const Call call("snake_beta", {{"x", &x}, {"alpha", &alpha}, {"beta", &beta}});
+  call.require_rank(x, 3);
+  call.require_shape(alpha, Shape{x.dim(1)});
+  call.require_shape(beta, Shape{x.dim(1)});
+  Tensor y = call.output(x.shape());
+  call.backend().snake_beta(as_f32(call, x).view(), as_f32(call, alpha).view(),
+                            as_f32(call, beta).view(), y.view());
+  return y;
+}
+
+}  // namespace candela
