@@ -35,7 +35,8 @@ std::vector<fs::path> inputs_of(int argc, char** argv) {
 
 std::vector<uint8_t> read_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
-  const std::vector<char> text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  const std::vector<char> text{std::istreambuf_iterator<char>(in),
+                               std::istreambuf_iterator<char>()};
   return {text.begin(), text.end()};
 }
 
