@@ -1,0 +1,28 @@
+// moe_io: reading eight columns of an activation, and silu. Needs weight.wgsl and a binding `x`,
+// array<vec4<f32>> under X_VEC4 (starts are multiples of 4, `cols` of 8), else array<f32>.
+
+fn x8(start: u32, k: u32, cols: u32) -> Eight {
+//:if X_VEC4
+  let i = (start + k) >> 2u;
+  return Eight(x[i], x[i + 1u]);
+//:else
+  let i = start + k;
+  var lo = vec4<f32>(0.0);
+  var hi = vec4<f32>(0.0);
+  let n = cols - k;
+  lo.x = x[i];
+  if (n > 1u) { lo.y = x[i + 1u]; }
+  if (n > 2u) { lo.z = x[i + 2u]; }
+  if (n > 3u) { lo.w = x[i + 3u]; }
+  if (n > 4u) { hi.x = x[i + 4u]; }
+  if (n > 5u) { hi.y = x[i + 5u]; }
+  if (n > 6u) { hi.z = x[i + 6u]; }
+  if (n > 7u) { hi.w = x[i + 7u]; }
+  return Eight(lo, hi);
+//:end
+}
+
+// exp is only asked for arguments where WGSL bounds its error; beyond them silu is 0 or its argument.
+fn silu(v: f32) -> f32 {
+  return v / (1.0 + exp(-clamp(v, -80.0, 80.0)));
+}

@@ -1,0 +1,87 @@
+// rope: optional RMSNorm of each head, then rotation of the pairs (i, i + half), or (2 i, 2 i + 1) with
+// `interleaved`, by row positions[t] of the tables cos and sin.
+// x: f32 [tokens, heads, dim]; cos, sin: f32 [positions, dim / 2]; weight: any float type (WITH_NORM).
+// One workgroup of 64 a (token, head). Shared: 256 B. Sums in F32.
+//:include common
+//:include reals
+
+struct Params {
+  tokens: u32,
+  heads: u32,
+  dim: u32,
+  interleaved: u32,
+  x_offset: u32,
+  x_token: u32,
+  x_head: u32,
+  y_offset: u32,
+  y_token: u32,
+  y_head: u32,
+  cos_offset: u32,
+  sin_offset: u32,
+  positions_offset: u32,
+  weight_offset: u32,
+  weight_kind: u32,
+  eps: f32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> cosines: array<f32>;
+@group(0) @binding(2) var<storage, read> sines: array<f32>;
+@group(0) @binding(3) var<storage, read> positions: array<u32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+//:if WITH_NORM
+@group(0) @binding(5) var<storage, read> weight: array<u32>;
+@group(0) @binding(6) var<uniform> params: Params;
+
+var<workgroup> partial: array<f32, 64>;
+//:else
+@group(0) @binding(5) var<uniform> params: Params;
+//:end
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>,
+        @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) thread: u32) {
+  let number = workgroup_index(group, groups);
+  let index = min(number, params.tokens * params.heads - 1u);
+  let token = index / params.heads;
+  let head = index % params.heads;
+  let from = params.x_offset + token * params.x_token + head * params.x_head;
+  let to = params.y_offset + token * params.y_token + head * params.y_head;
+  var scale = 1.0;
+//:if WITH_NORM
+  var sum = 0.0;
+  for (var d = thread; d < params.dim; d += 64u) {
+    sum += x[from + d] * x[from + d];
+  }
+  partial[thread] = sum;
+  for (var step = 32u; step > 0u; step /= 2u) {
+    workgroupBarrier();
+    if (thread < step) {
+      partial[thread] += partial[thread + step];
+    }
+  }
+  workgroupBarrier();
+  scale = 1.0 / sqrt(partial[0] / f32(params.dim) + params.eps);
+//:end
+  let half_dim = params.dim / 2u;
+  let row = positions[params.positions_offset + token] * half_dim;
+  for (var i = thread; i < half_dim; i += 64u) {
+    let first = select(i, 2u * i, params.interleaved != 0u);
+    let second = select(i + half_dim, 2u * i + 1u, params.interleaved != 0u);
+    var a = x[from + first] * scale;
+    var b = x[from + second] * scale;
+//:if WITH_NORM
+    let wa = params.weight_offset + first;
+    let wb = params.weight_offset + second;
+    a *= real_of(params.weight_kind, weight[word_of(params.weight_kind, wa)], wa);
+    b *= real_of(params.weight_kind, weight[word_of(params.weight_kind, wb)], wb);
+//:end
+    let c = cosines[params.cos_offset + row + i];
+    let s = sines[params.sin_offset + row + i];
+    if (number < params.tokens * params.heads) {
+      y[to + first] = a * c - b * s;
+      y[to + second] = b * c + a * s;
+    }
+  }
+}

@@ -1,0 +1,21 @@
+// value_pair: two neighbouring elements of a cached value row, `row` and `d` in elements, d even; the
+// second is 0 past the end of the row. Needs `values`: array<u32> and weight.wgsl. W_F32 or W_BF16
+// names the cache's dtype; V_EVEN: every row starts at an even element and dim is even.
+
+fn value_pair(row: u32, d: u32, dim: u32) -> vec2<f32> {
+  let i = row + d;
+//:if W_F32
+  let second = min(d + 1u, dim - 1u) + row;
+  return vec2<f32>(bitcast<f32>(values[i]),
+                   select(0.0, bitcast<f32>(values[second]), d + 1u < dim));
+//:else
+//:if V_EVEN
+  let word = values[i >> 1u];
+  return vec2<f32>(low_bf16(word), high_bf16(word));
+//:else
+  let second = min(d + 1u, dim - 1u) + row;
+  return vec2<f32>(half_of(values[i >> 1u], i & 1u),
+                   select(0.0, half_of(values[second >> 1u], second & 1u), d + 1u < dim));
+//:end
+//:end
+}
