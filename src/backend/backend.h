@@ -28,6 +28,8 @@ class Backend {
   virtual std::string name() const = 0;
   virtual const Limits& limits() const = 0;
   virtual Counters& counters() = 0;
+  /// Device time by kernel since the last call, longest first; empty where nothing is measured.
+  virtual std::vector<KernelTime> take_profile() { return {}; }
 
   // --- Memory -----------------------------------------------------------------------------
   /// Uninitialised memory, split between units of `split_unit` bytes if one binding cannot hold

@@ -44,4 +44,11 @@ struct Counters {
   uint64_t bytes_peak = 0;      ///< largest bytes_in_use
 };
 
+/// Device time of all dispatches of one kernel.
+struct KernelTime {
+  std::string name;
+  uint64_t count = 0;
+  double nanoseconds = 0;
+};
+
 }  // namespace candela

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/limits.h"
 #include "backend/storage.h"
 #include "backend/wgpu/kernel.h"
 
@@ -54,6 +55,8 @@ class Stream {
   void download(const Operand& from, uint64_t offset, std::span<std::byte> data);
   void flush();
   void synchronize();
+  /// Time by kernel since the last call; empty unless WgpuOptions.profile.
+  std::vector<KernelTime> take_profile();
 
  private:
   struct State;

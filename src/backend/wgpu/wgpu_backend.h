@@ -22,6 +22,7 @@ class WgpuBackend final : public Backend {
   std::string name() const override;
   const Limits& limits() const override;
   Counters& counters() override;
+  std::vector<KernelTime> take_profile() override;
 
   StoragePtr allocate(uint64_t bytes, uint64_t split_unit, const std::string& label) override;
   StoragePtr import_host(std::span<const HostPiece> pieces,
@@ -64,6 +65,10 @@ class WgpuBackend final : public Backend {
   void moe_route(const MoeRouteArgs& args, const View& experts, const View& weights) override;
   void moe(const MoeArgs& args, const View& y) override;
   void snake_beta(const View& x, const View& alpha, const View& beta, const View& y) override;
+
+  /// For kernels that are not part of candela, replays and tests.
+  Context& context() { return *context_; }
+  Stream& stream() { return *stream_; }
 
  private:
   /// A view over fresh device memory for intermediate results of one op.

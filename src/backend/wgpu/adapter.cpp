@@ -1,0 +1,209 @@
+#include "backend/wgpu/adapter.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+
+namespace candela::wgpu {
+namespace {
+
+// allow_unsafe_apis and the memory model are what subgroup matrices need; the third gives f16, and
+// so tensor cores, on NVIDIA.
+constexpr const char* kEnabled[] = {"allow_unsafe_apis", "use_vulkan_memory_model",
+                                    "vulkan_enable_f16_on_nvidia", "disable_robustness",
+                                    "disable_workgroup_init",
+                                    "disable_polyfills_on_integer_div_and_mod"};
+constexpr size_t kEnabledWhenChecked = 3;
+// Quantised timestamps come in steps of 65 us.
+constexpr const char* kDisabled[] = {"timestamp_quantization"};
+
+#if defined(__linux__)
+constexpr WGPUBackendType kBackend = WGPUBackendType_Vulkan;
+#else
+constexpr WGPUBackendType kBackend = WGPUBackendType_Undefined;
+#endif
+
+const char* backend_name(WGPUBackendType type) {
+  switch (type) {
+    case WGPUBackendType_Vulkan:
+      return "Vulkan";
+    case WGPUBackendType_Metal:
+      return "Metal";
+    case WGPUBackendType_D3D12:
+      return "D3D12";
+    case WGPUBackendType_OpenGL:
+    case WGPUBackendType_OpenGLES:
+      return "OpenGL";
+    default:
+      return "unknown";
+  }
+}
+
+struct AdapterReply {
+  bool done = false;
+  WGPUAdapter adapter = nullptr;
+  std::string message;
+};
+
+void on_adapter(
+    WGPURequestAdapterStatus, WGPUAdapter adapter, WGPUStringView message, void* user, void*) {
+  auto* reply = static_cast<AdapterReply*>(user);
+  reply->adapter = adapter;
+  reply->message = to_string(message);
+  reply->done = true;
+}
+
+Handle<WGPUAdapter> request_adapter(const Api& api,
+                                    WGPUInstance instance,
+                                    const WGPURequestAdapterOptions& options,
+                                    std::string& reason) {
+  AdapterReply reply;
+  WGPURequestAdapterCallbackInfo callback{};
+  callback.mode = WGPUCallbackMode_AllowProcessEvents;
+  callback.callback = on_adapter;
+  callback.userdata1 = &reply;
+  api.InstanceRequestAdapter(instance, &options, callback);
+  while (!reply.done) {
+    api.InstanceProcessEvents(instance);
+  }
+  if (reply.adapter == nullptr) {
+    reason = reply.message;
+  }
+  return {reply.adapter, api.AdapterRelease};
+}
+
+Limits limits_of(const Api& api, WGPUAdapter adapter, const WGPUAdapterInfo& info) {
+  WGPULimits raw = WGPU_LIMITS_INIT;
+  api.AdapterGetLimits(adapter, &raw);
+  Limits limits;
+  limits.max_binding_bytes = raw.maxStorageBufferBindingSize;
+  limits.max_buffer_bytes = raw.maxBufferSize;
+  limits.max_workgroup_bytes = raw.maxComputeWorkgroupStorageSize;
+  limits.max_workgroup_threads = raw.maxComputeInvocationsPerWorkgroup;
+  limits.shader_f16 = api.AdapterHasFeature(adapter, WGPUFeatureName_ShaderF16) != 0;
+  limits.timestamps = api.AdapterHasFeature(adapter, WGPUFeatureName_TimestampQuery) != 0;
+  limits.software = info.adapterType == WGPUAdapterType_CPU;
+  if (api.is_dawn() && api.AdapterHasFeature(adapter, WGPUFeatureName_Subgroups) != 0) {
+    limits.subgroup_min = info.subgroupMinSize;
+    limits.subgroup_max = info.subgroupMaxSize;
+    limits.subgroup_matrix = api.AdapterHasFeature(adapter, dawn::kSubgroupMatrix) != 0;
+  }
+  return limits;
+}
+
+FoundAdapter describe(const Api& api, Handle<WGPUAdapter> handle) {
+  FoundAdapter found;
+  WGPUAdapterInfo raw{};
+  api.AdapterGetInfo(handle.get(), &raw);
+  AdapterInfo& info = found.info;
+  info.library = api.name();
+  info.library_version = api.version;
+  info.name = to_string(raw.device);
+  info.vendor = to_string(raw.vendor);
+  info.architecture = to_string(raw.architecture);
+  info.driver = to_string(raw.description);
+  info.backend = backend_name(raw.backendType);
+  info.software = raw.adapterType == WGPUAdapterType_CPU;
+  info.limits = limits_of(api, handle.get(), raw);
+  if (raw.backendType == WGPUBackendType_Null) {
+    info.refusal = "It is the library's null device, which computes nothing.";
+  }
+  found.vendor_id = raw.vendorID;
+  found.device_id = raw.deviceID;
+  api.AdapterInfoFreeMembers(raw);
+  found.handle = std::move(handle);
+  return found;
+}
+
+std::vector<FoundAdapter> enumerate(const Api& api, WGPUInstance instance) {
+  WGPUInstanceEnumerateAdapterOptions options{};
+  options.backends = WGPUInstanceBackend_Primary;
+  const size_t count = api.InstanceEnumerateAdapters(instance, &options, nullptr);
+  std::vector<WGPUAdapter> raw(count);
+  if (count > 0) {
+    api.InstanceEnumerateAdapters(instance, &options, raw.data());
+  }
+  std::vector<FoundAdapter> found;
+  for (WGPUAdapter adapter : raw) {
+    found.push_back(describe(api, {adapter, api.AdapterRelease}));
+  }
+  return found;
+}
+
+std::vector<FoundAdapter> probe(const Api& api,
+                                WGPUInstance instance,
+                                bool checked,
+                                std::string& reason) {
+  dawn::Toggles toggles = dawn_toggles(checked);
+  std::vector<FoundAdapter> found;
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    WGPURequestAdapterOptions options{};
+    options.nextInChain = api.is_dawn() ? &toggles.chain : nullptr;
+    options.featureLevel = WGPUFeatureLevel_Core;
+    options.powerPreference =
+        attempt == 1 ? WGPUPowerPreference_LowPower : WGPUPowerPreference_HighPerformance;
+    options.forceFallbackAdapter = attempt == 2 ? 1u : 0u;
+    options.backendType = kBackend;
+    std::string why;
+    Handle<WGPUAdapter> handle = request_adapter(api, instance, options, why);
+    if (!handle) {
+      reason = reason.empty() ? why : reason;
+      continue;
+    }
+    FoundAdapter candidate = describe(api, std::move(handle));
+    const bool known = std::any_of(found.begin(), found.end(), [&](const FoundAdapter& other) {
+      return other.vendor_id == candidate.vendor_id && other.device_id == candidate.device_id &&
+             other.info.name == candidate.info.name && other.info.driver == candidate.info.driver;
+    });
+    if (!known) {
+      found.push_back(std::move(candidate));
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+dawn::Toggles dawn_toggles(bool checked) {
+  dawn::Toggles toggles;
+  toggles.chain.sType = dawn::kTogglesDescriptor;
+  toggles.enabled_count = checked ? kEnabledWhenChecked : std::size(kEnabled);
+  toggles.enabled = kEnabled;
+  toggles.disabled_count = std::size(kDisabled);
+  toggles.disabled = kDisabled;
+  return toggles;
+}
+
+Handle<WGPUInstance> make_instance(const Api& api, bool checked) {
+  dawn::Toggles toggles = dawn_toggles(checked);
+  WGPUInstanceDescriptor descriptor{};
+  descriptor.nextInChain = api.is_dawn() ? &toggles.chain : nullptr;
+  WGPUInstance instance = api.CreateInstance(&descriptor);
+  if (instance == nullptr) {
+    fail(ErrorKind::Unavailable, Subject::Device,
+         "The WebGPU library {} ({}) makes no instance.", api.path, api.version);
+  }
+  return {instance, api.InstanceRelease};
+}
+
+std::vector<FoundAdapter> find_adapters(const Api& api,
+                                        WGPUInstance instance,
+                                        bool checked,
+                                        std::string& reason) {
+  std::vector<FoundAdapter> found = api.InstanceEnumerateAdapters != nullptr
+                                        ? enumerate(api, instance)
+                                        : probe(api, instance, checked, reason);
+  std::stable_sort(found.begin(), found.end(), [](const FoundAdapter& a, const FoundAdapter& b) {
+    return a.info.software < b.info.software;
+  });
+  for (size_t i = 0; i < found.size(); ++i) {
+    found[i].info.index = static_cast<int>(i);
+  }
+  if (found.empty() && reason.empty()) {
+    reason = "it finds no adapter; is a Vulkan driver installed?";
+  }
+  return found;
+}
+
+}  // namespace candela::wgpu

@@ -1,0 +1,163 @@
+#include "backend/wgpu/pool.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "backend/wgpu/context.h"
+#include "base/error.h"
+
+namespace candela::wgpu {
+namespace {
+
+constexpr uint64_t kSmallest = 256;
+/// Buffers kept for reuse; beyond this they go back to the driver.
+constexpr uint64_t kMaxFreeBytes = UINT64_C(1) << 30;
+constexpr WGPUBufferUsage kStorageUsage =
+    WGPUBufferUsage_Storage | WGPUBufferUsage_CopyDst | WGPUBufferUsage_CopySrc;
+
+uint64_t round_up(uint64_t bytes, uint64_t step) { return (bytes + step - 1) / step * step; }
+
+}  // namespace
+
+uint64_t Pool::size_class(uint64_t bytes) {
+  if (bytes <= kSmallest) {
+    return kSmallest;
+  }
+  return round_up(bytes, std::bit_floor(bytes) / 8);
+}
+
+BufferPtr Pool::acquire(uint64_t bytes, bool pooled, const std::string& label) {
+  uint64_t capacity = round_up(std::max<uint64_t>(bytes, 16), 16);
+  if (pooled) {
+    capacity = std::max(capacity, std::min(size_class(bytes), context_.limits().max_binding_bytes));
+    if (auto buffer = take_free(capacity)) {
+      return share(std::move(buffer), Kind::Pooled);
+    }
+  }
+  return share(create(capacity, kStorageUsage, label), pooled ? Kind::Pooled : Kind::Exact);
+}
+
+BufferPtr Pool::make(uint64_t bytes, WGPUBufferUsage usage, const std::string& label) {
+  return share(create(round_up(bytes, 16), usage, label), Kind::Auxiliary);
+}
+
+std::unique_ptr<Buffer> Pool::take_free(uint64_t capacity) {
+  const std::lock_guard lock(mutex_);
+  const auto found = free_.find(capacity);
+  if (found == free_.end() || found->second.empty()) {
+    return nullptr;
+  }
+  auto buffer = std::move(found->second.back());
+  found->second.pop_back();
+  free_bytes_ -= capacity;
+  return buffer;
+}
+
+BufferPtr Pool::share(std::unique_ptr<Buffer> buffer, Kind kind) {
+  if (kind != Kind::Auxiliary) {
+    const std::lock_guard lock(mutex_);
+    Counters& counters = context_.counters();
+    counters.bytes_in_use += buffer->capacity();
+    counters.bytes_peak = std::max(counters.bytes_peak, counters.bytes_in_use);
+  }
+  return {buffer.release(), [pool = weak_from_this(), kind](Buffer* raw) {
+            std::unique_ptr<Buffer> returned(raw);
+            if (const auto home = pool.lock()) {
+              home->give_back(std::move(returned), kind);
+            }
+          }};
+}
+
+void Pool::give_back(std::unique_ptr<Buffer> buffer, Kind kind) {
+  const std::lock_guard lock(mutex_);
+  if (kind != Kind::Auxiliary) {
+    context_.counters().bytes_in_use -= buffer->capacity();
+  }
+  if (kind == Kind::Pooled && free_bytes_ + buffer->capacity() <= kMaxFreeBytes) {
+    free_bytes_ += buffer->capacity();
+    free_[buffer->capacity()].push_back(std::move(buffer));
+  } else {
+    retire(std::move(buffer));
+  }
+}
+
+void Pool::retire(std::unique_ptr<Buffer> buffer) {
+  context_.counters().bytes_reserved -= buffer->capacity();
+  retired_.push_back(buffer->id());
+}
+
+void Pool::trim() {
+  const std::lock_guard lock(mutex_);
+  for (auto& [capacity, buffers] : free_) {
+    for (auto& buffer : buffers) {
+      retire(std::move(buffer));
+    }
+  }
+  free_.clear();
+  free_bytes_ = 0;
+}
+
+std::vector<uint64_t> Pool::take_retired() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(retired_, {});
+}
+
+void Pool::check_budget(uint64_t bytes, const std::string& label) {
+  const uint64_t budget = context_.options().memory_budget;
+  Counters& counters = context_.counters();
+  if (budget != 0 && counters.bytes_reserved + bytes > budget) {
+    trim();
+    if (counters.bytes_reserved + bytes > budget) {
+      fail(ErrorKind::OutOfMemory, Subject::Device,
+           "The tensor {} needs {} bytes of device memory, but {} of the budget of {} bytes are in "
+           "use; raise --memory or use a smaller model or context.",
+           label, bytes, counters.bytes_reserved, budget);
+    }
+  }
+  if (bytes > context_.limits().max_buffer_bytes) {
+    fail(ErrorKind::OutOfMemory, Subject::Device,
+         "The tensor {} needs a buffer of {} bytes, and this device allows at most {}.", label,
+         bytes, context_.limits().max_buffer_bytes);
+  }
+}
+
+std::unique_ptr<Buffer> Pool::create(uint64_t bytes,
+                                     WGPUBufferUsage usage,
+                                     const std::string& label) {
+  check_budget(bytes, label);
+  WGPUBufferDescriptor descriptor{};
+  descriptor.label = view_of(label);
+  descriptor.usage = usage;
+  descriptor.size = bytes;
+  Handle<WGPUBuffer> handle;
+  const auto attempt = [&] {
+    context_.scoped(
+        [&] {
+          handle = {context_.api().DeviceCreateBuffer(context_.device(), &descriptor),
+                    context_.api().BufferRelease};
+        },
+        fmt::format("allocating {} bytes for the tensor {}", bytes, label));
+  };
+  try {
+    attempt();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::OutOfMemory) {
+      throw;
+    }
+    trim();
+    context_.wait_idle();
+    attempt();
+  }
+  if (!handle) {
+    fail(ErrorKind::OutOfMemory, Subject::Device,
+         "The WebGPU device gives no buffer of {} bytes for the tensor {}.", bytes, label);
+  }
+  const std::lock_guard lock(mutex_);
+  Counters& counters = context_.counters();
+  ++counters.allocations;
+  counters.bytes_reserved += bytes;
+  return std::make_unique<Buffer>(std::move(handle), bytes, next_id_++);
+}
+
+}  // namespace candela::wgpu
