@@ -151,7 +151,7 @@ HostArray parse_npy(HostPiece file, std::string_view name) {
       std::memcmp(file.data(), kMagic.data(), kMagic.size()) != 0) {
     fail(ErrorKind::CorruptData, Subject::Input, "{} is no .npy file.", name);
   }
-  if (file.size() < 12) {
+  if (file.size() < 10) {
     truncated();
   }
   const auto major = std::to_integer<int>(file[6]);
@@ -161,8 +161,11 @@ HostArray parse_npy(HostPiece file, std::string_view name) {
   }
   uint32_t length = 0;
   const size_t length_bytes = major == 1 ? 2 : 4;
-  std::memcpy(&length, file.data() + 8, length_bytes);
   const size_t start = 8 + length_bytes;
+  if (file.size() < start) {
+    truncated();
+  }
+  std::memcpy(&length, file.data() + 8, length_bytes);
   if (length > file.size() - start) {
     truncated();
   }
@@ -196,8 +199,9 @@ std::vector<std::byte> encode_npy(const HostArray& array) {
   }
   std::string dims;
   for (const int64_t dim : array.shape.dims()) {
-    dims += fmt::format("{},", dim);
+    dims += fmt::format("{}{}", dims.empty() ? "" : ", ", dim);
   }
+  dims += array.shape.rank() == 1 ? "," : "";
   std::string text =
       fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", descr, dims);
   // Magic, version, length, text and newline together fill multiples of 64 bytes.

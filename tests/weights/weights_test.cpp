@@ -33,7 +33,7 @@ class WeightsTest : public testing::Test {
       writer.add("model.layers.0.experts." + std::to_string(expert) + ".up.weight",
                  floats({2, 4}, static_cast<float>(10 * expert)));
     }
-    writer.add("model.layers.1.up.weight", HostArray{DType::BF16, {1, 2}, bytes_of("\x80\x3f\0\x40")});
+    writer.add("model.layers.1.up.weight", HostArray{DType::BF16, {1, 2}, bytes_of(std::string_view("\x80\x3f\0\x40", 4))});
     writer.add("other.ids", HostArray{DType::I64, {1}, std::vector<std::byte>(8)});
     writer.save(file_);
   }
@@ -194,7 +194,7 @@ TEST(NpyFiles, TensorsGoAndComeBack) {
 }
 
 TEST(TinyModels, EveryTensorLoads) {
-  for (const std::string path :
+  for (const std::string& path :
        {std::string(CANDELA_TINY_OMNI_DIR), std::string(CANDELA_GOLDEN_DIR) + "/tiny_qwen3",
         std::string(CANDELA_GOLDEN_DIR) + "/tiny_qwen3_moe"}) {
     SCOPED_TRACE(path);
