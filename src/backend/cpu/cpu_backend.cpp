@@ -1,0 +1,74 @@
+#include "backend/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "backend/cpu/simd.h"
+#include "backend/cpu/storage.h"
+#include "base/assert.h"
+
+namespace candela::cpu {
+
+namespace {
+
+CpuStorage& checked(const StoragePtr& storage, uint64_t offset, uint64_t bytes) {
+  auto* own = dynamic_cast<CpuStorage*>(storage.get());
+  CANDELA_ASSERT(own != nullptr, "a storage of another device reached the CPU");
+  CANDELA_ASSERT(offset <= own->bytes() && bytes <= own->bytes() - offset,
+                 "a transfer reaches past its storage");
+  return *own;
+}
+
+}  // namespace
+
+CpuBackend::CpuBackend(int threads) : counters_(std::make_shared<Counters>()), pool_(threads) {
+  limits_.holds_i64_and_u8 = true;
+}
+
+std::string CpuBackend::name() const {
+  return fmt::format("cpu ({} thread{}, {})", pool_.threads(), pool_.threads() == 1 ? "" : "s",
+                     simd().name);
+}
+
+StoragePtr CpuBackend::allocate(uint64_t bytes, uint64_t, const std::string& label) {
+  return CpuStorage::allocate(bytes, label, counters_);
+}
+
+StoragePtr CpuBackend::import_host(std::span<const HostPiece> pieces,
+                                   std::shared_ptr<const void> owner,
+                                   uint64_t,
+                                   const std::string& label) {
+  return CpuStorage::borrow(pieces, std::move(owner), label, counters_);
+}
+
+void CpuBackend::upload(const StoragePtr& to, uint64_t offset, HostPiece data) {
+  if (data.empty()) {
+    return;
+  }
+  std::memcpy(checked(to, offset, data.size()).writable() + offset, data.data(), data.size());
+  ++counters_->uploads;
+  counters_->upload_bytes += data.size();
+}
+
+void CpuBackend::download(const StoragePtr& from, uint64_t offset, std::span<std::byte> data) {
+  const CpuStorage& storage = checked(from, offset, data.size());
+  ++counters_->readbacks;
+  counters_->readback_bytes += data.size();
+  while (!data.empty()) {
+    const HostPiece piece = storage.from(offset);
+    const size_t bytes = std::min(piece.size(), data.size());
+    std::memcpy(data.data(), piece.data(), bytes);
+    data = data.subspan(bytes);
+    offset += bytes;
+  }
+}
+
+}  // namespace candela::cpu
+
+namespace candela {
+
+std::shared_ptr<Backend> make_cpu_backend(int threads) {
+  return std::make_shared<cpu::CpuBackend>(threads);
+}
+
+}  // namespace candela
