@@ -65,12 +65,12 @@ var<workgroup> sums: array<f32, {{HEADS}}>;
 var<workgroup> value_at: array<u32, 32>;
 
 // q[from + d .. from + d + 4], zeros past the end of the head.
-fn q4(from: u32, d: u32) -> vec4<f32> {
+fn q4(source: u32, d: u32) -> vec4<f32> {
   var v = vec4<f32>(0.0);
-  if (d < params.dim) { v.x = q[from + d]; }
-  if (d + 1u < params.dim) { v.y = q[from + d + 1u]; }
-  if (d + 2u < params.dim) { v.z = q[from + d + 2u]; }
-  if (d + 3u < params.dim) { v.w = q[from + d + 3u]; }
+  if (d < params.dim) { v.x = q[source + d]; }
+  if (d + 1u < params.dim) { v.y = q[source + d + 1u]; }
+  if (d + 2u < params.dim) { v.z = q[source + d + 2u]; }
+  if (d + 3u < params.dim) { v.w = q[source + d + 3u]; }
   return v;
 }
 
@@ -101,8 +101,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   // Rows of the queries in whole pieces of eight, zeros behind the last dimension.
   let pitch = (params.dim + 7u) / 8u * 2u;
   for (var i = thread; i < heads * pitch; i += 256u) {
-    let from = params.q_offset + token * params.q_token + (head0 + i / pitch) * params.q_head;
-    query[i] = params.scale * q4(from, i % pitch * 4u);
+    let source = params.q_offset + token * params.q_token + (head0 + i / pitch) * params.q_head;
+    query[i] = params.scale * q4(source, i % pitch * 4u);
   }
   // Scores: thread = key * 8 + slice. Softmax: thread = head * 32 + key. Values: pair of dimensions
   // and group of keys.

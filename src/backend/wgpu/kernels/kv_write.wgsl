@@ -58,20 +58,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     let row = params.cache_offset +
               ((slot / params.page * params.kv_heads + head) * params.page + slot % params.page) *
               params.dim;
-    let from = params.x_offset + t * params.x_token + head * params.x_head;
+    let source = params.x_offset + t * params.x_token + head * params.x_head;
     if (slot / params.page < params.pages) {
 //:if KV_BF16
 //:if KV_ODD
       let shift = ((row + d) & 1u) << 4u;
-      let value = to_bf16(x[from + d * params.x_dim]);
+      let value = to_bf16(x[source + d * params.x_dim]);
       atomicAnd(&cache[(row + d) >> 1u], 0xffff0000u >> shift);
       atomicOr(&cache[(row + d) >> 1u], value << shift);
 //:else
-      cache[(row >> 1u) + d] = to_bf16(x[from + 2u * d * params.x_dim]) |
-                               (to_bf16(x[from + (2u * d + 1u) * params.x_dim]) << 16u);
+      cache[(row >> 1u) + d] = to_bf16(x[source + 2u * d * params.x_dim]) |
+                               (to_bf16(x[source + (2u * d + 1u) * params.x_dim]) << 16u);
 //:end
 //:else
-      cache[row + d] = bitcast<u32>(x[from + d * params.x_dim]);
+      cache[row + d] = bitcast<u32>(x[source + d * params.x_dim]);
 //:end
     }
   }

@@ -47,15 +47,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
         @builtin(local_invocation_index) thread: u32) {
   let number = workgroup_index(group, groups);
   let row = min(number, params.rows - 1u);
-  let from = params.x_offset + row * params.x_stride;
+  let source = params.x_offset + row * params.x_stride;
   var sum = 0.0;
   for (var i = thread; i < params.cols; i += 256u) {
-    sum += x[from + i];
+    sum += x[source + i];
   }
   let mean = total(thread, sum) / f32(params.cols);
   sum = 0.0;
   for (var i = thread; i < params.cols; i += 256u) {
-    let difference = x[from + i] - mean;
+    let difference = x[source + i] - mean;
     sum += difference * difference;
   }
   let scale = 1.0 / sqrt(total(thread, sum) / f32(params.cols) + params.eps);
@@ -64,7 +64,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
       let w = params.weight_offset + i;
       let b = params.bias_offset + i;
       y[params.y_offset + row * params.y_stride + i] =
-        (x[from + i] - mean) * scale *
+        (x[source + i] - mean) * scale *
         real_of(params.weight_kind, weight[word_of(params.weight_kind, w)], w) +
         real_of(params.bias_kind, bias[word_of(params.bias_kind, b)], b);
     }

@@ -29,10 +29,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
         @builtin(local_invocation_index) thread: u32) {
   let number = workgroup_index(group, groups);
   let row = min(number, params.rows - 1u);
-  let from = params.x_offset + row * params.x_stride;
+  let source = params.x_offset + row * params.x_stride;
   var sum = 0.0;
   for (var i = thread; i < params.cols; i += 256u) {
-    sum += x[from + i] * x[from + i];
+    sum += x[source + i] * x[source + i];
   }
   partial[thread] = sum;
   for (var step = 128u; step > 0u; step /= 2u) {
@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     for (var i = thread; i < params.cols; i += 256u) {
       let w = params.weight_offset + i;
       y[params.y_offset + row * params.y_stride + i] =
-        x[from + i] * scale * real_of(params.weight_kind, weight[word_of(params.weight_kind, w)], w);
+        x[source + i] * scale * real_of(params.weight_kind, weight[word_of(params.weight_kind, w)], w);
     }
   }
 }

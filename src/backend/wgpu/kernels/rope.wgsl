@@ -46,13 +46,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let index = min(number, params.tokens * params.heads - 1u);
   let token = index / params.heads;
   let head = index % params.heads;
-  let from = params.x_offset + token * params.x_token + head * params.x_head;
+  let source = params.x_offset + token * params.x_token + head * params.x_head;
   let to = params.y_offset + token * params.y_token + head * params.y_head;
   var scale = 1.0;
 //:if WITH_NORM
   var sum = 0.0;
   for (var d = thread; d < params.dim; d += 64u) {
-    sum += x[from + d] * x[from + d];
+    sum += x[source + d] * x[source + d];
   }
   partial[thread] = sum;
   for (var step = 32u; step > 0u; step /= 2u) {
@@ -69,8 +69,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   for (var i = thread; i < half_dim; i += 64u) {
     let first = select(i, 2u * i, params.interleaved != 0u);
     let second = select(i + half_dim, 2u * i + 1u, params.interleaved != 0u);
-    var a = x[from + first] * scale;
-    var b = x[from + second] * scale;
+    var a = x[source + first] * scale;
+    var b = x[source + second] * scale;
 //:if WITH_NORM
     let wa = params.weight_offset + first;
     let wb = params.weight_offset + second;

@@ -38,10 +38,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
         @builtin(local_invocation_index) thread: u32) {
   let number = workgroup_index(group, groups);
   let row = min(number, params.rows - 1u);
-  let from = params.x_offset + row * params.x_stride;
+  let source = params.x_offset + row * params.x_stride;
   var largest = -3.4e38;
   for (var i = thread; i < params.cols; i += 256u) {
-    let bits = x[from + i];
+    let bits = x[source + i];
     if (!is_masked(bits)) {
       largest = max(largest, bitcast<f32>(bits));
     }
@@ -58,7 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   workgroupBarrier();
   var sum = 0.0;
   for (var i = thread; i < params.cols; i += 256u) {
-    sum += share(x[from + i], largest);
+    sum += share(x[source + i], largest);
   }
   partial[thread] = sum;
   for (var step = 128u; step > 0u; step /= 2u) {
@@ -72,7 +72,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   if (number < params.rows) {
     for (var i = thread; i < params.cols; i += 256u) {
       y[params.y_offset + row * params.y_stride + i] =
-        select(0.0, share(x[from + i], largest) / max(sum, 1.0e-30), sum > 0.0);
+        select(0.0, share(x[source + i], largest) / max(sum, 1.0e-30), sum > 0.0);
     }
   }
 }
