@@ -1,0 +1,138 @@
+#include "base/error.h"
+#include "parity/case.h"
+#include "parity/reference.h"
+#include "tensor/ops.h"
+
+namespace candela::parity {
+
+namespace {
+
+constexpr DType kFloats[] = {DType::F32, DType::BF16, DType::F16};
+constexpr int64_t kEdges[] = {1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129};
+
+Case matmul_case(const std::string& what, const Host& a, const Host& b) {
+  Case out;
+  out.name = "matmul/" + what;
+  out.op = "matmul";
+  out.dtype = b.dtype;
+  out.inputs = [a, b] { return Hosts{a, b}; };
+  out.run = [](const Tensors& in, const Device&) { return Tensors{matmul(in[0], in[1])}; };
+  out.reference = [](const Hosts& in) { return std::vector<Numbers>{ref_matmul(in[0], in[1])}; };
+  return out;
+}
+
+void add_matmul(Table& table) {
+  for (const DType left : kFloats) {
+    for (const DType right : kFloats) {
+      Case one = matmul_case(fmt::format("{}_{}", dtype_name(left), dtype_name(right)),
+                             normal({2, 7, 33}, 1, left), normal({2, 33, 9}, 2, right));
+      one.basic = left == DType::F32;
+      add_with_layouts(table, one);
+    }
+  }
+  for (const int64_t n : kEdges) {
+    table.push_back(matmul_case(fmt::format("edge_{}", n), normal({n, 19}, 3), normal({19, n}, 4)));
+    table.push_back(matmul_case(fmt::format("inner_{}", n), normal({5, n}, 5),
+                                placed(normal({n, 6}, 6, DType::BF16), Placement::Transposed)));
+  }
+  table.push_back(matmul_case("outliers", outliers({17, 200}, 7), outliers({200, 9}, 8)));
+  table.push_back(matmul_case("no_rows", filled({0, 5}, 0), normal({5, 3}, 9)));
+  table.push_back(matmul_case("no_inner", filled({2, 0}, 0), filled({0, 3}, 0)));
+  table.push_back(matmul_case("many_batches", normal({66000, 1, 2}, 10), normal({66000, 2, 1}, 11)));
+  Case batch = matmul_case("broadcast_batch", normal({3, 4, 5}, 12), normal({5, 6}, 13));
+  batch.reference = [](const Hosts& in) {
+    Host b = in[1];
+    b.shape = Shape{3, 5, 6};
+    for (int copy = 1; copy < 3; ++copy) {
+      b.values.insert(b.values.end(), in[1].values.begin(), in[1].values.end());
+    }
+    return std::vector<Numbers>{ref_matmul(in[0], b)};
+  };
+  table.push_back(batch);
+}
+
+Case linear_case(const std::string& what, Hosts in) {
+  Case out;
+  out.name = "linear/" + what;
+  out.op = "linear";
+  out.dtype = in[1].dtype;
+  out.inputs = [in = std::move(in)] { return in; };
+  out.run = [](const Tensors& t, const Device&) {
+    return Tensors{linear(t[0], t[1], t.size() > 2 ? std::optional(t[2]) : std::nullopt,
+                          t.size() > 3 ? std::optional(t[3]) : std::nullopt)};
+  };
+  out.reference = [](const Hosts& h) {
+    return std::vector<Numbers>{ref_linear(h[0], h[1], h.size() > 2 ? &h[2] : nullptr,
+                                           h.size() > 3 ? &h[3] : nullptr)};
+  };
+  return out;
+}
+
+// Weights scaled so that outputs are of order one, as in a model.
+Host weight(int64_t out, int64_t in, DType dtype, uint64_t seed = 2) {
+  return is_quantized(dtype) ? quantized({out, in}, seed, dtype, 0.1)
+                             : normal({out, in}, seed, dtype, 0.1);
+}
+
+void add_linear_shapes(Table& table, DType dtype) {
+  const std::string text(dtype_name(dtype));
+  const int64_t in = is_quantized(dtype) ? 96 : 50;
+  for (const int64_t rows : kEdges) {
+    table.push_back(linear_case(fmt::format("{}/rows_{}", text, rows),
+                                {normal({rows, in}, 1), weight(37, in, dtype)}));
+  }
+  for (const int64_t out : kEdges) {
+    for (const int64_t rows : {1, 5}) {
+      table.push_back(linear_case(fmt::format("{}/out_{}_rows_{}", text, out, rows),
+                                  {normal({rows, in}, 1), weight(out, in, dtype)}));
+    }
+  }
+  for (const int64_t width : {1, 3, 31, 32, 33, 64, 127, 128, 160, 257, 2048}) {
+    if (width % block_elements(dtype) == 0) {
+      for (const int64_t rows : {1, 3, 40}) {
+        table.push_back(linear_case(fmt::format("{}/in_{}_rows_{}", text, width, rows),
+                                    {normal({rows, width}, 3), weight(21, width, dtype, 4)}));
+      }
+    }
+  }
+}
+
+void add_linear(Table& table) {
+  for (const DType dtype :
+       {DType::F32, DType::BF16, DType::F16, DType::Q8_0, DType::Q4_0, DType::Q4_1}) {
+    const std::string text(dtype_name(dtype));
+    const int64_t in = is_quantized(dtype) ? 96 : 51;
+    add_linear_shapes(table, dtype);
+    for (const int64_t rows : {1, 6, 70}) {
+      Case full = linear_case(
+          fmt::format("{}/bias_residual_{}", text, rows),
+          {normal({rows, in}, 5), weight(19, in, dtype), normal({19}, 6), normal({rows, 19}, 7)});
+      full.basic = true;
+      add_with_layouts(table, full);
+    }
+    table.push_back(linear_case(text + "/bias_BF16", {normal({3, in}, 5), weight(19, in, dtype),
+                                                      normal({19}, 6, DType::BF16)}));
+    table.push_back(linear_case(text + "/outliers", {outliers({4, in}, 8), weight(33, in, dtype)}));
+    table.push_back(linear_case(text + "/no_rows", {filled({0, in}, 0), weight(5, in, dtype)}));
+    // Beyond 64 KiB: several segments where bindings are that small.
+    for (const int64_t rows : {1, 5, 33}) {
+      table.push_back(linear_case(fmt::format("{}/large_{}", text, rows),
+                                  {normal({rows, 160}, 9), weight(1031, 160, dtype, 10)}));
+    }
+  }
+  table.push_back(linear_case("BF16/many_outputs", {normal({1, 8}, 11), weight(66001, 8, DType::BF16)}));
+  Case deep = linear_case("BF16/rank3", {normal({6, 10}, 12), weight(7, 10, DType::BF16)});
+  deep.run = [](const Tensors& t, const Device&) {
+    return Tensors{linear(t[0].reshape({2, 3, 10}), t[1])};
+  };
+  table.push_back(deep);
+}
+
+}  // namespace
+
+void add_linalg(Table& table) {
+  add_matmul(table);
+  add_linear(table);
+}
+
+}  // namespace candela::parity
