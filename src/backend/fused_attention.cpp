@@ -1,0 +1,120 @@
+// Default bodies of attention and kv_write. Both read their indices on the host, so they wait for
+// the device.
+#include <algorithm>
+
+#include "backend/fused_ops.h"
+#include "base/error.h"
+
+namespace candela {
+
+namespace {
+
+struct Span {
+  int64_t begin, end, sequence;
+};
+
+/// Positions [begin, end) of one sequence as gapless F32 [kv_heads, end - begin, dim].
+View collect(Backend& backend,
+             const View& cache,
+             const AttentionArgs& args,
+             std::span<const uint32_t> pages,
+             const Span& span) {
+  const int64_t page = cache.dim(2);
+  const View y = scratch(backend, Shape{cache.dim(1), span.end - span.begin, cache.dim(3)});
+  for (int64_t at = span.begin; at < span.end;) {
+    const int64_t slot = at % page;
+    const int64_t count = std::min(page - slot, span.end - at);
+    const auto entry = static_cast<size_t>(span.sequence * args.pages.dim(1) + at / page);
+    if (span.sequence >= args.pages.dim(0) || at / page >= args.pages.dim(1) ||
+        pages[entry] >= cache.dim(0)) {
+      fail(ErrorKind::InvalidArgument, Subject::Input,
+           "attention: position {} of sequence {} lies in no page of the cache ({} pages).", at,
+           span.sequence, cache.dim(0));
+    }
+    const View from = fused::narrow(fused::select(cache, pages[entry]), 1, slot, count);
+    backend.copy(from, fused::narrow(y, 1, at - span.begin, count));
+    at += count;
+  }
+  return y;
+}
+
+/// One token: q and y [heads, dim], keys and values [kv_heads, length, dim].
+void attend(Backend& backend,
+            const View& q,
+            const View& keys,
+            const View& values,
+            float scale,
+            const View& y) {
+  const int64_t kv_heads = keys.dim(0);
+  const int64_t group = q.dim(0) / kv_heads;
+  const Shape grouped{kv_heads, group, q.dim(1)};
+  const View q_grouped = fused::to_f32(backend, q);
+  const View scores = scratch(backend, Shape{kv_heads, group, keys.dim(1)});
+  backend.matmul(fused::with_layout(q_grouped, Layout(grouped)),
+                 fused::with_layout(keys, keys.layout.transpose(1, 2)), scores);
+  const View scaled = fused::unary(backend, UnaryKind::affine, scores, scale, 0.0f);
+  const View shares = scratch(backend, scores.shape());
+  backend.softmax(scaled, shares);
+  const View out = scratch(backend, grouped);
+  backend.matmul(shares, values, out);
+  backend.copy(fused::with_layout(out, Layout(q.shape())), y);
+}
+
+}  // namespace
+
+void Backend::attention(const AttentionArgs& args, const View& y) {
+  const std::vector<uint32_t> spans = fused::download_ids(*this, args.spans);
+  const std::vector<uint32_t> pages = fused::download_ids(*this, args.pages);
+  const auto span_of = [&](int64_t token) {
+    const auto at = static_cast<size_t>(3 * token);
+    return Span{spans[at], spans[at + 1], spans[at + 2]};
+  };
+  const int64_t tokens = args.q.dim(0);
+  for (int64_t first = 0; first < tokens;) {
+    const int64_t sequence = span_of(first).sequence;
+    int64_t last = first;
+    // Neighbours of one sequence share the collected keys and values.
+    Span all{0, 0, sequence};
+    for (; last < tokens && span_of(last).sequence == sequence; ++last) {
+      const Span span = span_of(last);
+      if (span.begin < span.end) {
+        const bool alone = all.begin == all.end;
+        all.begin = alone ? span.begin : std::min(all.begin, span.begin);
+        all.end = std::max(all.end, span.end);
+      }
+    }
+    const View keys = collect(*this, args.k_cache, args, pages, all);
+    const View values = collect(*this, args.v_cache, args, pages, all);
+    for (int64_t token = first; token < last; ++token) {
+      const Span span = span_of(token);
+      const View out = fused::select(y, token);
+      if (span.end <= span.begin) {
+        fill(out, 0.0);
+        continue;
+      }
+      const int64_t start = span.begin - all.begin;
+      const int64_t length = span.end - span.begin;
+      attend(*this, fused::select(args.q, token), fused::narrow(keys, 1, start, length),
+             fused::narrow(values, 1, start, length), args.scale, out);
+    }
+    first = last;
+  }
+}
+
+void Backend::kv_write(const View& x, const View& slots, const View& cache) {
+  const std::vector<uint32_t> places = fused::download_ids(*this, slots);
+  const int64_t page = cache.dim(2);
+  for (size_t token = 0; token < places.size(); ++token) {
+    const int64_t place = places[token];
+    if (place >= cache.dim(0) * page) {
+      fail(ErrorKind::InvalidArgument, Subject::Input,
+           "kv_write: the slot {} of token {} is outside of the cache's {} slots.", place, token,
+           cache.dim(0) * page);
+    }
+    const View slot = fused::narrow(fused::select(cache, place / page), 1, place % page, 1);
+    copy(fused::select(x, static_cast<int64_t>(token)),
+         fused::with_layout(slot, slot.layout.squeeze(1)));
+  }
+}
+
+}  // namespace candela
