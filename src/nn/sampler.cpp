@@ -89,8 +89,8 @@ std::vector<Candidate> Sampler::narrow(std::vector<Candidate> candidates) const 
   return candidates;
 }
 
-std::vector<Candidate> Sampler::filter(std::span<const float> logits,
-                                       std::span<const uint32_t> history) const {
+std::vector<Candidate> Sampler::penalised(std::span<const float> logits,
+                                          std::span<const uint32_t> history) const {
   std::vector<Candidate> candidates(logits.size());
   for (size_t i = 0; i < logits.size(); ++i) {
     if (!std::isfinite(logits[i])) {
@@ -110,6 +110,12 @@ std::vector<Candidate> Sampler::filter(std::span<const float> logits,
       }
     }
   }
+  return candidates;
+}
+
+std::vector<Candidate> Sampler::filter(std::span<const float> logits,
+                                       std::span<const uint32_t> history) const {
+  std::vector<Candidate> candidates = penalised(logits, history);
   if (!options_.suppress.empty()) {
     std::erase_if(candidates, [&](const Candidate& candidate) {
       return std::ranges::find(options_.suppress, candidate.id) != options_.suppress.end();

@@ -43,6 +43,10 @@ class Sampler {
   /// neither penalty nor suppression is asked for.
   uint32_t pick(std::vector<Candidate> best);
 
+  /// All tokens by id with their logits after the repetition penalty.
+  /// @throws Internal if a logit is not finite
+  std::vector<Candidate> penalised(std::span<const float> logits,
+                                   std::span<const uint32_t> history) const;
   /// Candidates with their probabilities, best first: everything before the draw.
   std::vector<Candidate> filter(std::span<const float> logits,
                                 std::span<const uint32_t> history) const;

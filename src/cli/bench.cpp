@@ -1,0 +1,289 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <random>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/session.h"
+#include "cli/terminal.h"
+#include "engine/find_model.h"
+#include "tensor/ops.h"
+
+namespace candela::cli {
+
+namespace {
+
+using nlohmann::ordered_json;
+
+struct BenchFlags {
+  std::string model, synthetic, kv_type = "bf16";
+  DeviceFlags device;
+  std::vector<int64_t> prompts{512}, answers{128}, depths{0}, batches{1};
+  int64_t chunk = 512;
+  int repetitions = 3;
+  uint64_t seed = 1;
+  bool json = false, quiet = false;
+};
+
+/// One measured quantity over the repetitions.
+struct Row {
+  std::string test;
+  std::vector<double> tokens_per_second;
+  double dispatches_per_token = 0.0, readbacks_per_token = 0.0;
+
+  double mean() const {
+    return std::accumulate(tokens_per_second.begin(), tokens_per_second.end(), 0.0) /
+           static_cast<double>(tokens_per_second.size());
+  }
+  double deviation() const {
+    double sum = 0.0;
+    for (const double value : tokens_per_second) {
+      sum += (value - mean()) * (value - mean());
+    }
+    return tokens_per_second.size() < 2
+               ? 0.0
+               : std::sqrt(sum / static_cast<double>(tokens_per_second.size() - 1));
+  }
+};
+
+/// Token ids that differ, so that experts are chosen as in real text.
+std::vector<uint32_t> made_up_prompt(int64_t length, int64_t vocab, uint64_t seed) {
+  std::mt19937_64 engine(seed);
+  std::vector<uint32_t> ids(static_cast<size_t>(length));
+  std::ranges::generate(ids, [&] { return static_cast<uint32_t>(engine() % static_cast<uint64_t>(vocab)); });
+  return ids;
+}
+
+class Bench {
+ public:
+  Bench(const BenchFlags& flags, models::TextDecoder& model, DType kv_type)
+      : flags_(flags), model_(model), cache_(model.make_cache(kv_type, 0)) {}
+
+  Row prompt(int64_t length) {
+    Row row{fmt::format("pp{}", length), {}, 0.0, 0.0};
+    repeat([&](bool counted) {
+      nn::KvSequence sequence;
+      const engine::Stopwatch watch;
+      const Counters before = counters();
+      prefill(sequence, length);
+      const double seconds = watch.seconds();
+      cache_.release(sequence);
+      if (counted) {
+        record(row, length, seconds, before);
+      }
+    });
+    return row;
+  }
+
+  Row answer(int64_t length, int64_t depth, int64_t batch) {
+    Row row{fmt::format("tg{}", length), {}, 0.0, 0.0};
+    row.test += depth > 0 ? fmt::format(" @ d{}", depth) : "";
+    row.test += batch > 1 ? fmt::format(" x {}", batch) : "";
+    repeat([&](bool counted) {
+      std::vector<nn::KvSequence> sequences(static_cast<size_t>(batch));
+      for (nn::KvSequence& sequence : sequences) {
+        prefill(sequence, std::max<int64_t>(depth, 1));
+      }
+      const engine::Stopwatch watch;
+      const Counters before = counters();
+      decode(sequences, length);
+      const double seconds = watch.seconds();
+      if (counted) {
+        record(row, length * batch, seconds, before);
+        row.dispatches_per_token *= static_cast<double>(batch);
+      }
+      for (nn::KvSequence& sequence : sequences) {
+        cache_.release(sequence);
+      }
+    });
+    return row;
+  }
+
+ private:
+  const Counters& counters() const { return model_.device().counters(); }
+
+  /// One warm-up, then the repetitions that count.
+  template <typename Body>
+  void repeat(const Body& body) {
+    for (int i = -1; i < flags_.repetitions; ++i) {
+      throw_if_interrupted();
+      body(i >= 0);
+    }
+  }
+
+  void record(Row& row, int64_t tokens, double seconds, const Counters& before) {
+    row.tokens_per_second.push_back(static_cast<double>(tokens) / seconds);
+    const auto per_token = [&](uint64_t now, uint64_t then) {
+      return static_cast<double>(now - then) / static_cast<double>(tokens);
+    };
+    row.dispatches_per_token = per_token(counters().dispatches, before.dispatches);
+    row.readbacks_per_token = per_token(counters().readbacks, before.readbacks);
+  }
+
+  void prefill(nn::KvSequence& sequence, int64_t length) {
+    const std::vector<uint32_t> ids = made_up_prompt(length, model_.config().vocab_size, flags_.seed);
+    Tensor logits;
+    for (size_t at = 0; at < ids.size(); at += static_cast<size_t>(flags_.chunk)) {
+      const size_t count = std::min(static_cast<size_t>(flags_.chunk), ids.size() - at);
+      const nn::StepRow row{&sequence, std::span<const uint32_t>(ids).subspan(at, count), false};
+      logits = model_.forward({&row, 1}, cache_);
+    }
+    argmax(logits, -1).to_vec<uint32_t>();
+  }
+
+  void decode(std::vector<nn::KvSequence>& sequences, int64_t steps) {
+    std::vector<uint32_t> last = made_up_prompt(static_cast<int64_t>(sequences.size()),
+                                                model_.config().vocab_size, flags_.seed + 1);
+    for (int64_t step = 0; step < steps; ++step) {
+      std::vector<nn::StepRow> rows;
+      for (size_t i = 0; i < sequences.size(); ++i) {
+        rows.push_back({&sequences[i], {&last[i], 1}, false});
+      }
+      std::vector<uint32_t> next = argmax(model_.forward(rows, cache_), -1).to_vec<uint32_t>();
+      last = std::move(next);
+    }
+  }
+
+  const BenchFlags& flags_;
+  models::TextDecoder& model_;
+  nn::KvCache cache_;
+};
+
+/// Bytes a second of the simplest kernel that must read everything: a BF16 matrix times a vector.
+double measure_bandwidth(const Device& device) {
+  const bool small = device.kind() == DeviceKind::Cpu || device.limits().software;
+  const int64_t rows = small ? 16384 : 262144;
+  constexpr int64_t kWidth = 2048;
+  Tensor matrix = Tensor::empty({rows, kWidth}, DType::BF16, device, "bandwidth probe");
+  matrix.copy_from(Tensor::full({1, 1}, 0.01, DType::BF16, device));
+  const Tensor x = Tensor::ones({1, kWidth}, DType::F32, device);
+  linear(x, matrix);
+  device.synchronize();
+  const engine::Stopwatch watch;
+  constexpr int kRounds = 5;
+  for (int i = 0; i < kRounds; ++i) {
+    linear(x, matrix);
+  }
+  device.synchronize();
+  return static_cast<double>(rows * kWidth * 2 * kRounds) / watch.seconds();
+}
+
+void print(const Device& device,
+           const models::TextConfig& config,
+           double bandwidth,
+           const std::vector<Row>& rows) {
+  const double bytes = static_cast<double>(config.active_parameters()) * 2.0;
+  std::string text = fmt::format("{}\nBF16 matrix x vector: {:.1f} GB/s\n| {:16} | {:>20} | {:>12} | {:>10} |\n",
+                                 device.name(), bandwidth / 1e9, "test", "tokens/s", "dispatches",
+                                 "bandwidth");
+  for (const Row& row : rows) {
+    const bool decode = row.test.starts_with("tg");
+    const bool single = decode && row.test.find(" x ") == std::string::npos;
+    text += fmt::format("| {:16} | {:>11.2f} ± {:>6.2f} | {:>12.1f} | {:>10} |\n", row.test, row.mean(),
+                        row.deviation(), row.dispatches_per_token,
+                        single ? fmt::format("{:.0f} %", 100.0 * row.mean() * bytes / bandwidth) : "");
+  }
+  write_out(text);
+  for (const KernelTime& time : device.backend().take_profile()) {
+    write_out(fmt::format("| {:28} | {:>8} x | {:>10.1f} us |\n", time.name, time.count,
+                          time.nanoseconds / 1e3 / static_cast<double>(std::max<uint64_t>(time.count, 1))));
+  }
+}
+
+void print_json(const Device& device, double bandwidth, const std::vector<Row>& rows) {
+  ordered_json out{{"schema_version", 1},
+                   {"device", device.name()},
+                   {"bytes_per_second", bandwidth},
+                   {"results", ordered_json::array()}};
+  for (const Row& row : rows) {
+    out["results"].push_back({{"test", row.test},
+                              {"tokens_per_second", row.mean()},
+                              {"deviation", row.deviation()},
+                              {"samples", row.tokens_per_second},
+                              {"dispatches_per_token", row.dispatches_per_token},
+                              {"readbacks_per_token", row.readbacks_per_token}});
+  }
+  out["device_bytes"] = device.counters().bytes_in_use;
+  write_out(out.dump(2) + "\n");
+}
+
+std::unique_ptr<models::Model> load(const BenchFlags& flags, const Device& device) {
+  if (!flags.synthetic.empty()) {
+    return models::make_synthetic_model(models::open_config(flags.synthetic), device, flags.seed);
+  }
+  ProgressBar bar("loading", flags.quiet);
+  return models::load_model(models::open_model(engine::find_model(flags.model)), device,
+                            [&](uint64_t done, uint64_t total) { bar.update(done, total); });
+}
+
+int bench(const BenchFlags& flags) {
+  if (flags.model.empty() == flags.synthetic.empty()) {
+    fail(ErrorKind::InvalidArgument, Subject::Usage, "Give either MODEL or --synthetic CONFIG.");
+  }
+  const Device device = flags.device.open(flags.quiet);
+  const double bandwidth = measure_bandwidth(device);
+  const engine::Stopwatch loading;
+  const std::unique_ptr<models::Model> model = load(flags, device);
+  if (!flags.quiet) {
+    note(fmt::format("{} in {:.2f} s", engine::format_bytes(device.counters().bytes_in_use),
+                     loading.seconds()));
+  }
+  device.backend().take_profile();
+  ModelFlags settings;
+  settings.kv_type = flags.kv_type;
+  Bench bench(flags, model->text, settings.kv_dtype());
+  std::vector<Row> rows;
+  for (const int64_t length : flags.prompts) {
+    if (length > 0) {
+      rows.push_back(bench.prompt(length));
+    }
+  }
+  for (const int64_t length : flags.answers) {
+    for (const int64_t depth : flags.depths) {
+      for (const int64_t batch : flags.batches) {
+        if (length > 0) {
+          rows.push_back(bench.answer(length, depth, batch));
+        }
+      }
+    }
+  }
+  if (flags.json) {
+    print_json(device, bandwidth, rows);
+  } else {
+    print(device, model->text.config(), bandwidth, rows);
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::function<int()> setup_bench(CLI::App& app) {
+  auto flags = std::make_shared<BenchFlags>();
+  app.add_option("MODEL", flags->model, "a folder, a .gguf file or Org/Name of the HF cache");
+  app.add_option("--synthetic", flags->synthetic, "a config.json: random weights made on the device");
+  app.add_option("-p,--prompt", flags->prompts, "prompt lengths to measure")->delimiter(',');
+  app.add_option("-n,--answer", flags->answers, "answer lengths to measure")->delimiter(',');
+  app.add_option("-d,--depth", flags->depths, "tokens before the answer")->delimiter(',');
+  app.add_option("-b,--batch", flags->batches, "sequences together")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 4096));
+  app.add_option("-r,--repetitions", flags->repetitions, "after one warm-up")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--prefill-chunk", flags->chunk, "prompt tokens a forward pass")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  app.add_option("--kv-type", flags->kv_type, "f32 or bf16")->capture_default_str();
+  app.add_option("--seed", flags->seed, "of random weights and prompts")->capture_default_str();
+  app.add_flag("--profile", flags->device.profile, "time of each kernel, by timestamp queries");
+  app.add_flag("--json", flags->json, "one JSON object");
+  app.add_flag("-q,--quiet", flags->quiet, "nothing on stderr but errors");
+  flags->device.declare(app);
+  return [flags] { return bench(*flags); };
+}
+
+}  // namespace candela::cli

@@ -1,0 +1,130 @@
+#include <fmt/format.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/exit_code.h"
+#include "cli/options.h"
+#include "cli/session.h"
+#include "cli/terminal.h"
+#include "parity/case.h"
+
+namespace candela::cli {
+
+namespace {
+
+struct DoctorFlags {
+  DeviceFlags device;
+  std::string only;
+  bool json = false, verbose = false, quick = false;
+};
+
+/// How the cases of one op went.
+struct OpResult {
+  int passed = 0, failed = 0, unsupported = 0;
+  double seconds = 0.0;
+};
+
+struct Report {
+  std::map<std::string, OpResult> ops;
+  std::vector<std::string> failures;
+};
+
+Report examine(const DoctorFlags& flags, const Device& device) {
+  Report report;
+  const auto& cases = parity::all_cases();
+  ProgressBar bar("checking", flags.json);
+  uint64_t done = 0;
+  for (const parity::Case& one : cases) {
+    throw_if_interrupted();
+    bar.update(++done, cases.size());
+    if (!one.name.starts_with(flags.only) || (flags.quick && !one.basic)) {
+      continue;
+    }
+    const parity::Outcome outcome = parity::run_case(one, device);
+    OpResult& op = report.ops[one.op];
+    op.seconds += outcome.seconds;
+    switch (outcome.status) {
+      case parity::Outcome::Status::Passed:
+        ++op.passed;
+        break;
+      case parity::Outcome::Status::Unsupported:
+        ++op.unsupported;
+        break;
+      case parity::Outcome::Status::Failed:
+        ++op.failed;
+        report.failures.push_back(one.name + ": " + outcome.message);
+        break;
+    }
+  }
+  return report;
+}
+
+void print(const DoctorFlags& flags, const Report& report) {
+  OpResult total;
+  for (const auto& [name, op] : report.ops) {
+    total.passed += op.passed;
+    total.failed += op.failed;
+    total.unsupported += op.unsupported;
+    total.seconds += op.seconds;
+    if (flags.verbose || op.failed > 0) {
+      write_out(fmt::format("{:20} {:4} passed {:4} failed {:4} unsupported {:8.2f} s\n", name, op.passed,
+                            op.failed, op.unsupported, op.seconds));
+    }
+  }
+  for (const std::string& failure : report.failures) {
+    write_out("FAILED " + printable(failure) + "\n");
+  }
+  write_out(fmt::format("{} ops: {} passed, {} failed, {} unsupported in {:.1f} s\n",
+                        report.ops.size(), total.passed, total.failed, total.unsupported,
+                        total.seconds));
+}
+
+void print_json(const Device& device, const Report& report) {
+  nlohmann::ordered_json out{{"schema_version", 1},
+                             {"device", device.name()},
+                             {"failures", report.failures},
+                             {"ops", nlohmann::ordered_json::object()}};
+  for (const auto& [name, op] : report.ops) {
+    out["ops"][name] = {{"passed", op.passed},
+                        {"failed", op.failed},
+                        {"unsupported", op.unsupported},
+                        {"seconds", op.seconds}};
+  }
+  write_out(out.dump(2) + "\n");
+}
+
+int doctor(const DoctorFlags& flags) {
+  const Device device = flags.device.open(flags.json);
+  if (!flags.json) {
+    const Limits& limits = device.limits();
+    write_out(fmt::format("{}\nbindings to {}, subgroups {}..{}{}{}{}\n", device.name(),
+                          engine::format_bytes(limits.max_binding_bytes), limits.subgroup_min,
+                          limits.subgroup_max, limits.shader_f16 ? ", f16" : "",
+                          limits.subgroup_matrix ? ", subgroup matrices" : "",
+                          limits.timestamps ? ", timestamps" : ""));
+  }
+  const Report report = examine(flags, device);
+  if (flags.json) {
+    print_json(device, report);
+  } else {
+    print(flags, report);
+  }
+  return report.failures.empty() ? 0 : kExitThreshold;
+}
+
+}  // namespace
+
+std::function<int()> setup_doctor(CLI::App& app) {
+  auto flags = std::make_shared<DoctorFlags>();
+  flags->device.device = "wgpu";
+  app.add_option("--only", flags->only, "only cases whose name begins so, e.g. matmul/");
+  app.add_flag("--quick", flags->quick, "a small selection");
+  app.add_flag("--json", flags->json, "one JSON object");
+  app.add_flag("-v,--verbose", flags->verbose, "a line for every op");
+  flags->device.declare(app);
+  return [flags] { return doctor(*flags); };
+}
+
+}  // namespace candela::cli

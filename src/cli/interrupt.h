@@ -1,0 +1,14 @@
+#pragma once
+
+namespace candela::cli {
+
+/// From now on SIGINT and SIGTERM set a flag instead of ending the program, and a closed pipe is a
+/// failed write instead of SIGPIPE. A second SIGINT ends it at once.
+void catch_signals();
+/// Whether a signal came since the last reset.
+bool interrupted();
+void reset_interrupt();
+/// 130 for SIGINT, 143 for SIGTERM.
+int interrupt_exit_code();
+
+}  // namespace candela::cli

@@ -1,0 +1,188 @@
+#include "cli/options.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+#include "base/error.h"
+#include "cli/terminal.h"
+
+namespace candela::cli {
+
+namespace {
+
+[[noreturn]] void wrong(const char* option, const std::string& value, const char* expected) {
+  fail(ErrorKind::InvalidArgument, Subject::Usage, "{} is \"{}\"; {} is expected.", option, value,
+       expected);
+}
+
+}  // namespace
+
+void DeviceFlags::declare(CLI::App& app) {
+  app.add_option("--device", device, "auto, cpu, wgpu or wgpu:INDEX as `candela devices` counts")
+      ->envname("CANDELA_DEVICE")
+      ->capture_default_str();
+  app.add_option("--webgpu", webgpu, "dawn, wgpu-native or the path of a WebGPU library")
+      ->envname("CANDELA_WEBGPU");
+  app.add_option("--threads", threads, "of the CPU backend; 0: all cores")->capture_default_str();
+  app.add_option("--memory-limit", memory_limit, "refuse to take more device memory, e.g. 96G")
+      ->envname("CANDELA_MEMORY_LIMIT");
+  app.add_flag("--safe", safe, "WebGPU with bounds checks and zeroed memory");
+}
+
+WgpuOptions DeviceFlags::wgpu_options() const {
+  WgpuOptions options;
+  options.library = webgpu;
+  options.checked = safe;
+  options.record = record;
+  options.profile = profile;
+  options.memory_budget = memory_limit.empty() ? 0 : parse_bytes(memory_limit);
+  constexpr std::string_view kIndexed = "wgpu:";
+  if (device.starts_with(kIndexed)) {
+    const char* begin = device.data() + kIndexed.size();
+    const char* end = device.data() + device.size();
+    const auto [stop, error] = std::from_chars(begin, end, options.adapter);
+    if (error != std::errc() || stop != end || options.adapter < 0) {
+      wrong("--device", device, "wgpu:INDEX with the number of an adapter");
+    }
+  }
+  return options;
+}
+
+Device DeviceFlags::open(bool quiet) const {
+  if (device == "cpu") {
+    return Device::cpu(threads);
+  }
+  if (device == "wgpu" || device.starts_with("wgpu:")) {
+    return Device::wgpu(wgpu_options());
+  }
+  if (device != "auto") {
+    wrong("--device", device, "auto, cpu, wgpu or wgpu:INDEX");
+  }
+  std::string why;
+  try {
+    Device found = Device::wgpu(wgpu_options());
+    if (!found.limits().software) {
+      if (!quiet) {
+        note("device: " + found.name());
+      }
+      return found;
+    }
+    why = "the only adapter is " + found.name();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::Unavailable) {
+      throw;
+    }
+    why = std::string(error.what()).substr(0, std::string_view(error.what()).find('\n'));
+  }
+  Device cpu = Device::cpu(threads);
+  if (!quiet) {
+    note(fmt::format("device: {} (no GPU: {})", cpu.name(), why));
+  }
+  return cpu;
+}
+
+void ModelFlags::declare(CLI::App& app) {
+  app.add_option("MODEL", model, "a folder, a .gguf file or Org/Name[@revision] of the HF cache")
+      ->required();
+  app.add_option("-c,--ctx-size", context, "positions at most; 0: the model's own limit")
+      ->envname("CANDELA_CTX_SIZE")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--kv-type", kv_type, "type of the key/value cache: f32 or bf16")
+      ->envname("CANDELA_KV_TYPE")
+      ->capture_default_str();
+  app.add_option("--chat-template", chat_template, "a Jinja file instead of the model's template");
+  app.add_option("--prefill-chunk", prefill_chunk, "prompt tokens a forward pass")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+}
+
+DType ModelFlags::kv_dtype() const {
+  if (kv_type == "f32" || kv_type == "F32") {
+    return DType::F32;
+  }
+  if (kv_type == "bf16" || kv_type == "BF16") {
+    return DType::BF16;
+  }
+  wrong("--kv-type", kv_type, "f32 or bf16");
+}
+
+engine::EngineOptions ModelFlags::engine_options() const {
+  engine::EngineOptions options;
+  options.kv_type = kv_dtype();
+  options.context = context;
+  options.prefill_chunk = prefill_chunk;
+  options.chat_template_file = chat_template;
+  return options;
+}
+
+void SamplingFlags::declare(CLI::App& app) {
+  app.add_option("-n,--max-tokens", max_tokens, "longest answer")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31))
+      ->capture_default_str();
+  app.add_option("--temp,--temperature", temperature, "0: always the best token");
+  app.add_option("--top-k", top_k, "draw from the k best; 0: from all");
+  app.add_option("--top-p", top_p, "draw from the best that together reach p");
+  app.add_option("--min-p", min_p, "drop what is less likely than min-p times the best");
+  app.add_option("--repeat-penalty", repetition_penalty, "above 1: avoid what was said");
+  app.add_option("--seed", seed, "of the draw")->capture_default_str();
+  app.add_option("--stop", stop, "text that ends the answer (repeatable)");
+}
+
+void SamplingFlags::apply(engine::Request& request) const {
+  nn::SamplingOptions& sampling = request.sampling;
+  const bool shaped = top_k || top_p || min_p;
+  // Asking for top-k or top-p means asking for a draw.
+  if (shaped && !temperature && sampling.greedy()) {
+    sampling.temperature = 1.0f;
+  }
+  sampling.temperature = temperature.value_or(sampling.temperature);
+  sampling.top_k = top_k.value_or(sampling.top_k);
+  sampling.top_p = top_p.value_or(sampling.top_p);
+  sampling.min_p = min_p.value_or(sampling.min_p);
+  sampling.repetition_penalty = repetition_penalty.value_or(sampling.repetition_penalty);
+  sampling.seed = seed;
+  sampling.check();
+  request.max_new_tokens = max_tokens;
+  request.stop_strings = stop;
+  std::erase(request.stop_strings, "");
+}
+
+uint64_t parse_bytes(const std::string& text) {
+  uint64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  const std::string_view unit(stop, static_cast<size_t>(end - stop));
+  const std::string_view units = "KMGT";
+  int shift = 0;
+  if (unit.size() == 1 && units.find(unit[0]) != std::string_view::npos) {
+    shift = 10 * (static_cast<int>(units.find(unit[0])) + 1);
+  } else if (!unit.empty()) {
+    shift = -1;
+  }
+  if (error != std::errc() || shift < 0 || number > (UINT64_MAX >> shift)) {
+    wrong("--memory-limit", text, "a number with K, M, G or T");
+  }
+  return number << shift;
+}
+
+std::string read_text_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    fail(ErrorKind::NotFound, Subject::Input, "{} cannot be opened.", path);
+  }
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::string text_or_file(const std::string& argument) {
+  if (argument == "-") {
+    return {std::istreambuf_iterator<char>(std::cin), {}};
+  }
+  return argument.starts_with('@') ? read_text_file(argument.substr(1)) : argument;
+}
+
+}  // namespace candela::cli
