@@ -83,6 +83,19 @@ TEST(ChatTemplate, TrimsBlocksLikeTransformers) {
   EXPECT_EQ(render("a\n  {% if true %}\nb\n  {% endif %}\nc\n"), "a\nb\nc");
 }
 
+TEST(ChatTemplate, NamespacesHoldWhatTemplatesKeepInThem) {
+  EXPECT_EQ(render("{% set ns = namespace(a=1, b=[]) %}{%- set ns.a, ns.b = 3, [4] -%}"
+                   "{{ ns.a }}{{ ns.b[0] }}"),
+            "34");
+  EXPECT_EQ(render("{% set ns = namespace(l=[]) %}{% for i in range(2000) %}"
+                   "{% set ns.l = ns.l + [i] %}{% endfor %}{{ ns.l | length }} {{ ns.l[1999] }}"),
+            "2000 1999");
+  EXPECT_EQ(render("{% set ns = namespace() %}{% set ns.m = messages[0] %}{{ ns.m.content }}"
+                   "{% set ns.m %} block{% endset %}{{ ns.m }}"
+                   "{% set ns.m = 'a' if false else dict(k=' d') %}{{ ns.m.k }}"),
+            "hi block d");
+}
+
 TEST(ChatTemplate, JsonIsWrittenAsPythonDoes) {
   const auto value = ordered_json::parse(
       R"({"z": [1, 2.0, -0.5, 1e-5, 1e16, 1e15, 123456789012, 1.5e-7, 2.5e300],

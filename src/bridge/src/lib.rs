@@ -6,6 +6,7 @@
 mod border;
 mod clock;
 mod json_text;
+mod source_guard;
 mod template;
 mod tokenizer;
 

@@ -1,7 +1,7 @@
 //! Chat templates: minijinja set up to behave as transformers sets up Jinja.
 
 use crate::border::Failure;
-use crate::{clock, json_text};
+use crate::{clock, json_text, source_guard};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind};
@@ -45,16 +45,21 @@ impl ChatTemplate {
             .lstrip_blocks(true)
             .build()
             .map_err(|error| Failure::bad_model(describe(&error)))?;
+        let guarded = source_guard::guard_source(source, &syntax)?;
         let mut environment = Environment::new();
         environment.set_syntax(syntax);
         environment.set_recursion_limit(MAX_RECURSION);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        // Both lay out whole values with an indentation that grows with their depth.
+        environment.remove_filter("pprint");
+        environment.remove_global("debug");
         environment.add_filter("tojson", json_text::tojson);
+        environment.add_filter(source_guard::FILTER, source_guard::bounded);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", clock::strftime_now);
         environment
-            .add_template_owned(NAME, source.to_string())
+            .add_template_owned(NAME, guarded)
             .map_err(|error| Failure::bad_model(describe(&error)))?;
         Ok(ChatTemplate { environment })
     }
