@@ -36,6 +36,18 @@ float reduce_row(ReduceKind kind, const float* x, int64_t n) {
   return 0.0f;
 }
 
+/// Index of the first best element; 2^32 - 1 if one is NaN.
+uint32_t best_of(ReduceKind kind, const float* x, int64_t n) {
+  int64_t best = 0;
+  bool valid = true;
+  for (int64_t i = 0; i < n; ++i) {
+    const bool better = kind == ReduceKind::min ? x[i] < x[best] : x[i] > x[best];
+    best = better ? i : best;
+    valid = valid && x[i] == x[i];
+  }
+  return valid ? static_cast<uint32_t>(best) : std::numeric_limits<uint32_t>::max();
+}
+
 /// Calls `body(row, floats)` for every row of x over the last dimension.
 template <typename Body>
 void for_rows(ThreadPool& pool, const char* op, const View& x, Body&& body) {
@@ -72,13 +84,7 @@ void CpuBackend::arg_reduce(ReduceKind kind, const View& x, const View& y) {
   }
   auto* to = reinterpret_cast<uint32_t*>(output(y, op));
   for_rows(pool_, op, x, [&](int64_t row, const float* values) {
-    int64_t best = 0;
-    for (int64_t i = 1; i < x.dim(-1); ++i) {
-      const bool better =
-          kind == ReduceKind::min ? values[i] < values[best] : values[i] > values[best];
-      best = better ? i : best;
-    }
-    to[element_offset(y.layout, row)] = static_cast<uint32_t>(best);
+    to[element_offset(y.layout, row)] = best_of(kind, values, x.dim(-1));
   });
 }
 
