@@ -12,8 +12,8 @@ using Hosts = std::vector<Host>;
 using Tensors = std::vector<Tensor>;
 using Numbers = std::vector<double>;
 
-/// How far a device may be from the reference. An output passes if it is within nmse and max_over_rms,
-/// or if every element is within relative and absolute.
+/// How far a device may be from the reference. An output passes if it is within nmse and
+/// max_over_rms, or if every element is within relative and absolute.
 struct Bound {
   double nmse = 0.0;
   double max_over_rms = 0.0;
@@ -30,8 +30,8 @@ inline constexpr Bound kRounded{0.0, 0.0, 3.0 * 0x1p-23, 1e-37};
 inline constexpr Bound kBits{};
 
 struct Case {
-  std::string name;  ///< "op/what", unique
-  std::string op;    ///< as in tensor/ops.h or the method of Tensor
+  std::string name;          ///< "op/what", unique
+  std::string op;            ///< as in tensor/ops.h or the method of Tensor
   DType dtype = DType::F32;  ///< the column of the support table
   std::function<Hosts()> inputs;
   /// May change its arguments in place; they are made anew for every run.
@@ -59,7 +59,8 @@ Outcome run_case(const Case& what, const Device& device);
 /// step. Returns what went wrong with the whole program as text, or nothing.
 std::string run_program(uint64_t seed, const Device& device, const Device& other);
 
-// --- For the tables -------------------------------------------------------------------------------
+// --- For the tables
+// -------------------------------------------------------------------------------
 
 using Table = std::vector<Case>;
 

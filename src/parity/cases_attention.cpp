@@ -9,7 +9,9 @@ namespace candela::parity {
 
 namespace {
 
-size_t at(int64_t value) { return static_cast<size_t>(value); }
+size_t at(int64_t value) {
+  return static_cast<size_t>(value);
+}
 
 enum class Mask { Causal, Window, Blocks, Ragged };
 
@@ -26,7 +28,8 @@ Host spans_of(Mask mask, int64_t tokens, int64_t keys) {
         spans.insert(spans.end(), {double(std::max<int64_t>(0, end - 6)), double(end)});
         break;
       case Mask::Blocks:
-        spans.insert(spans.end(), {double(t / 7 * 7 % keys), double(std::min(t / 7 * 7 % keys + 7, keys))});
+        spans.insert(spans.end(),
+                     {double(t / 7 * 7 % keys), double(std::min(t / 7 * 7 % keys + 7, keys))});
         break;
       case Mask::Ragged:
         // Every third query sees nothing at all.
@@ -66,9 +69,9 @@ void add_plain(Table& table) {
     };
     table.push_back(out);
     // Spans must keep their order, so only the float operands move.
-    for (const auto& [placement, text] : {std::pair{Placement::Transposed, "/transposed"},
-                                          std::pair{Placement::Offset, "/offset"},
-                                          std::pair{Placement::Repeated, "/stride0"}}) {
+    for (const auto& [placement, text] :
+         {std::pair{Placement::Transposed, "/transposed"}, std::pair{Placement::Offset, "/offset"},
+          std::pair{Placement::Repeated, "/stride0"}}) {
       Case moved = out;
       moved.name += text;
       moved.basic = false;
@@ -111,8 +114,8 @@ Hosts paged_inputs(const Paged& s, DType dtype) {
   const double k = static_cast<double>(keys);
   const Numbers spans = {0, k, 0, 0, 1, 1, 2, 2, 1, 1, k - 1, 1, std::max(0.0, k - 5), k, 0};
   return {normal({5, s.heads, s.dim}, 1), normal({s.pages, s.kv_heads, s.page, s.dim}, 2, dtype),
-          normal({s.pages, s.kv_heads, s.page, s.dim}, 3, dtype), numbers({5, 3}, spans, DType::U32),
-          numbers({2, row}, table, DType::U32)};
+          normal({s.pages, s.kv_heads, s.page, s.dim}, 3, dtype),
+          numbers({5, 3}, spans, DType::U32), numbers({2, row}, table, DType::U32)};
 }
 
 // The keys of one sequence as [kv_heads, keys, dim].
@@ -149,7 +152,8 @@ Numbers ref_paged(const Hosts& in, double scale) {
 
 void add_paged(Table& table) {
   for (const DType dtype : {DType::F32, DType::BF16}) {
-    for (const Paged& s : {Paged{64, 8, 4, 2, 32}, {64, 2, 8, 1, 128}, {16, 6, 3, 3, 24}, {64, 10, 4, 4, 72}}) {
+    for (const Paged& s :
+         {Paged{64, 8, 4, 2, 32}, {64, 2, 8, 1, 128}, {16, 6, 3, 3, 24}, {64, 10, 4, 4, 72}}) {
       Case out;
       out.name = fmt::format("paged_attention/{}_page{}_dim{}", dtype_name(dtype), s.page, s.dim);
       out.op = "paged_attention";

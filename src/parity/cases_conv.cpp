@@ -38,8 +38,10 @@ void add_conv1d(Table& table) {
   };
   add("plain", normal({2, 3, 17}, 1), normal({4, 3, 3}, 2), {}, true);
   add("causal", normal({1, 6, 23}, 1), normal({10, 6, 7}, 2), {.pad_left = 6}, false);
-  add("dilation9", normal({1, 5, 80}, 1), normal({5, 5, 7}, 2), {.dilation = 9, .pad_left = 54}, false);
-  add("depthwise", normal({2, 12, 17}, 1), normal({12, 1, 7}, 2), {.groups = 12, .pad_left = 6}, true);
+  add("dilation9", normal({1, 5, 80}, 1), normal({5, 5, 7}, 2), {.dilation = 9, .pad_left = 54},
+      false);
+  add("depthwise", normal({2, 12, 17}, 1), normal({12, 1, 7}, 2), {.groups = 12, .pad_left = 6},
+      true);
   add("groups", normal({1, 6, 19}, 1), normal({4, 3, 5}, 2),
       {.stride = 2, .dilation = 2, .groups = 2, .pad_left = 1, .pad_right = 3}, true);
   add("pointwise", normal({1, 8, 9}, 1), normal({8, 8, 1}, 2), {}, false);
@@ -112,11 +114,11 @@ void add_transposed(Table& table) {
   add("k16_s8", normal({1, 6, 7}, 1), normal({6, 5, 16}, 2),
       {.stride = 8, .trim_left = 8, .trim_right = 8}, true);
   add("k2_s2", normal({1, 6, 5}, 1), normal({6, 6, 2}, 2), {.stride = 2}, false);
-  add("groups", normal({2, 6, 5}, 1), normal({6, 2, 4}, 2), {.stride = 3, .groups = 3, .trim_right = 1},
-      true);
+  add("groups", normal({2, 6, 5}, 1), normal({6, 2, 4}, 2),
+      {.stride = 3, .groups = 3, .trim_right = 1}, true);
   add("gaps", normal({1, 2, 4}, 1), normal({2, 3, 2}, 2), {.stride = 5}, false);
-  add("BF16", normal({1, 4, 6}, 1), normal({4, 3, 6}, 2, DType::BF16), {.stride = 3, .trim_left = 3},
-      true);
+  add("BF16", normal({1, 4, 6}, 1), normal({4, 3, 6}, 2, DType::BF16),
+      {.stride = 3, .trim_left = 3}, true);
 }
 
 }  // namespace

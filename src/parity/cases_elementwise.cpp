@@ -25,7 +25,9 @@ struct UnaryRow {
 double gelu(double x) {
   return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
 }
-double sigmoid_of(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+double sigmoid_of(double x) {
+  return 1.0 / (1.0 + std::exp(-x));
+}
 
 // The scalars reach the device as F32, so they are chosen to be exact there.
 const std::map<std::string, UnaryRow>& unary_rows() {
@@ -153,8 +155,12 @@ Numbers broadcast_apply(const Host& x, const Host& y, F f) {
 }
 
 template <typename F>
-Case binary_case(
-    const std::string& op, const std::string& what, BinaryOp run, F formula, Bound bound, Hosts in) {
+Case binary_case(const std::string& op,
+                 const std::string& what,
+                 BinaryOp run,
+                 F formula,
+                 Bound bound,
+                 Hosts in) {
   Case out;
   out.name = op + "/" + what;
   out.op = op;
@@ -179,7 +185,8 @@ void add_binary(Table& table, const std::string& name, BinaryOp op) {
   const auto add = [&](const std::string& what, Hosts in) {
     table.push_back(binary_case(name, what, op, row.formula, row.bound, std::move(in)));
   };
-  Case plain = binary_case(name, "F32", op, row.formula, row.bound, {make({7, 33}, 1), make({7, 33}, 2)});
+  Case plain =
+      binary_case(name, "F32", op, row.formula, row.bound, {make({7, 33}, 1), make({7, 33}, 2)});
   plain.basic = true;
   add_with_layouts(table, plain);
   add("broadcast", {make({3, 1, 5}, 3), make({4, 1}, 4)});
@@ -282,12 +289,11 @@ void add_elementwise(Table& table) {
   add_scalar(table, "operator*", operator*, [](double x, double y) { return x * y; });
   add_scalar(table, "operator/", operator/, [](double x, double y) { return x / y; });
   // More rows than one grid direction holds, with strides that cannot be merged.
-  table.push_back(unary_case("neg", neg, "many_rows",
-                             placed(normal({66000, 3}, 9), Placement::Transposed)));
-  table.push_back(binary_case("add", "many_rows", add,
-                              [](double x, double y) { return x + y; }, kRounded,
-                              {placed(normal({66000, 2}, 9), Placement::Transposed),
-                               normal({66000, 1}, 10)}));
+  table.push_back(
+      unary_case("neg", neg, "many_rows", placed(normal({66000, 3}, 9), Placement::Transposed)));
+  table.push_back(
+      binary_case("add", "many_rows", add, [](double x, double y) { return x + y; }, kRounded,
+                  {placed(normal({66000, 2}, 9), Placement::Transposed), normal({66000, 1}, 10)}));
 }
 
 }  // namespace candela::parity

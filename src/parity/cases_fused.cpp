@@ -20,7 +20,9 @@ void add_norms(Table& table) {
     out.dtype = weight.dtype;
     out.basic = layouts;
     out.inputs = [x, weight] { return Hosts{x, weight}; };
-    out.run = [](const Tensors& in, const Device&) { return Tensors{rms_norm(in[0], in[1], kEps)}; };
+    out.run = [](const Tensors& in, const Device&) {
+      return Tensors{rms_norm(in[0], in[1], kEps)};
+    };
     out.reference = [](const Hosts& in) {
       return std::vector<Numbers>{ref_rms_norm(in[0], in[1], static_cast<double>(kEps))};
     };
@@ -32,9 +34,7 @@ void add_norms(Table& table) {
     out.op = "layer_norm";
     out.dtype = weight.dtype;
     out.basic = layouts;
-    out.inputs = [x, weight] {
-      return Hosts{x, weight, normal(weight.shape, 77, weight.dtype)};
-    };
+    out.inputs = [x, weight] { return Hosts{x, weight, normal(weight.shape, 77, weight.dtype)}; };
     out.run = [](const Tensors& in, const Device&) {
       return Tensors{layer_norm(in[0], in[1], in[2], kEps)};
     };
@@ -71,8 +71,12 @@ Hosts rope_inputs(int64_t tokens, int64_t heads, int64_t dim) {
 }
 
 void add_rope(Table& table) {
-  for (const auto& [tokens, heads, dim] :
-       {std::array<int64_t, 3>{5, 3, 16}, {1, 4, 128}, {19, 2, 64}, {7, 1, 24}, {3, 2, 2}, {0, 2, 8}}) {
+  for (const auto& [tokens, heads, dim] : {std::array<int64_t, 3>{5, 3, 16},
+                                           {1, 4, 128},
+                                           {19, 2, 64},
+                                           {7, 1, 24},
+                                           {3, 2, 2},
+                                           {0, 2, 8}}) {
     for (const bool interleaved : {false, true}) {
       for (const bool norm : {false, true}) {
         Case out;
@@ -190,10 +194,10 @@ void add_moe(Table& table) {
     out.basic = what == "plain";
     out.inputs = [=] {
       const auto weight = [&](const Shape& shape, uint64_t seed) {
-        return is_quantized(dtype) ? quantized(shape, seed, dtype, 0.2) : normal(shape, seed, dtype, 0.2);
+        return is_quantized(dtype) ? quantized(shape, seed, dtype, 0.2)
+                                   : normal(shape, seed, dtype, 0.2);
       };
-      const std::vector<Numbers> route =
-          ref_moe_route(normal({s.tokens, s.experts}, 9), s.k, true);
+      const std::vector<Numbers> route = ref_moe_route(normal({s.tokens, s.experts}, 9), s.k, true);
       return Hosts{normal({s.tokens, s.hidden}, 1),
                    numbers({s.tokens, s.k}, route[0], DType::U32),
                    numbers({s.tokens, s.k}, route[1]),
@@ -207,8 +211,8 @@ void add_moe(Table& table) {
                          residual ? std::optional(in[6]) : std::nullopt)};
     };
     out.reference = [residual](const Hosts& in) {
-      return std::vector<Numbers>{ref_moe(in[0], in[1], in[2], in[3], in[4], in[5],
-                                          residual ? &in[6] : nullptr)};
+      return std::vector<Numbers>{
+          ref_moe(in[0], in[1], in[2], in[3], in[4], in[5], residual ? &in[6] : nullptr)};
     };
     table.push_back(out);
   };

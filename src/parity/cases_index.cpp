@@ -6,7 +6,9 @@ namespace candela::parity {
 
 namespace {
 
-size_t at(int64_t value) { return static_cast<size_t>(value); }
+size_t at(int64_t value) {
+  return static_cast<size_t>(value);
+}
 
 // Rows `ids` of a table.
 std::vector<Numbers> rows_of(const Host& table, const Host& ids) {
@@ -84,7 +86,9 @@ void add_gather(Table& table) {
     out.dtype = dtype;
     out.bound = kBits;
     out.basic = dtype == DType::F32;
-    out.inputs = [dtype] { return Hosts{integers({4, 5, 6}, 90, 1, dtype), integers({4, 3, 6}, 5, 2)}; };
+    out.inputs = [dtype] {
+      return Hosts{integers({4, 5, 6}, 90, 1, dtype), integers({4, 3, 6}, 5, 2)};
+    };
     out.run = [](const Tensors& in, const Device&) { return Tensors{gather(in[0], 1, in[1])}; };
     out.reference = [](const Hosts& in) {
       Numbers y;

@@ -38,7 +38,8 @@ void add_matmul(Table& table) {
   table.push_back(matmul_case("outliers", outliers({17, 200}, 7), outliers({200, 9}, 8)));
   table.push_back(matmul_case("no_rows", filled({0, 5}, 0), normal({5, 3}, 9)));
   table.push_back(matmul_case("no_inner", filled({2, 0}, 0), filled({0, 3}, 0)));
-  table.push_back(matmul_case("many_batches", normal({66000, 1, 2}, 10), normal({66000, 2, 1}, 11)));
+  table.push_back(
+      matmul_case("many_batches", normal({66000, 1, 2}, 10), normal({66000, 2, 1}, 11)));
   Case batch = matmul_case("broadcast_batch", normal({3, 4, 5}, 12), normal({5, 6}, 13));
   batch.reference = [](const Hosts& in) {
     Host b = in[1];
@@ -62,8 +63,8 @@ Case linear_case(const std::string& what, Hosts in) {
                           t.size() > 3 ? std::optional(t[3]) : std::nullopt)};
   };
   out.reference = [](const Hosts& h) {
-    return std::vector<Numbers>{ref_linear(h[0], h[1], h.size() > 2 ? &h[2] : nullptr,
-                                           h.size() > 3 ? &h[3] : nullptr)};
+    return std::vector<Numbers>{
+        ref_linear(h[0], h[1], h.size() > 2 ? &h[2] : nullptr, h.size() > 3 ? &h[3] : nullptr)};
   };
   return out;
 }
@@ -120,7 +121,8 @@ void add_linear(Table& table) {
                                   {normal({rows, 160}, 9), weight(1031, 160, dtype, 10)}));
     }
   }
-  table.push_back(linear_case("BF16/many_outputs", {normal({1, 8}, 11), weight(66001, 8, DType::BF16)}));
+  table.push_back(
+      linear_case("BF16/many_outputs", {normal({1, 8}, 11), weight(66001, 8, DType::BF16)}));
   Case deep = linear_case("BF16/rank3", {normal({6, 10}, 12), weight(7, 10, DType::BF16)});
   deep.run = [](const Tensors& t, const Device&) {
     return Tensors{linear(t[0].reshape({2, 3, 10}), t[1])};

@@ -18,10 +18,18 @@ constexpr int64_t kEdges[] = {1, 15, 16, 17, 63, 64, 65, 127, 128, 129, 1025};
 using Op = Tensor (*)(const Tensor&, int, bool);
 using Formula = double (*)(std::span<const double>);
 
-double sum_of(std::span<const double> x) { return std::accumulate(x.begin(), x.end(), 0.0); }
-double mean_of(std::span<const double> x) { return sum_of(x) / static_cast<double>(x.size()); }
-double max_of(std::span<const double> x) { return *std::ranges::max_element(x); }
-double min_of(std::span<const double> x) { return *std::ranges::min_element(x); }
+double sum_of(std::span<const double> x) {
+  return std::accumulate(x.begin(), x.end(), 0.0);
+}
+double mean_of(std::span<const double> x) {
+  return sum_of(x) / static_cast<double>(x.size());
+}
+double max_of(std::span<const double> x) {
+  return *std::ranges::max_element(x);
+}
+double min_of(std::span<const double> x) {
+  return *std::ranges::min_element(x);
+}
 double var_of(std::span<const double> x) {
   double total = 0.0;
   for (const double value : x) {
@@ -115,7 +123,8 @@ void add_reductions(Table& table) {
   add_one(table, "argmax", argmax, argmax_of, kBits);
   add_one(table, "argmin", argmin, argmin_of, kBits);
   add_one(table, "log_sum_exp", log_sum_exp, lse_of, kExp);
-  table.push_back(reduce_case("sum", "empty_axis", sum, sum_of, kBits, -1, false, filled({3, 0}, 0)));
+  table.push_back(
+      reduce_case("sum", "empty_axis", sum, sum_of, kBits, -1, false, filled({3, 0}, 0)));
   table.push_back(reduce_case("max", "huge", max, max_of, kBits, -1, false,
                               numbers({2, 3}, {-3e38, 3e38, 0, -3e38, -2e38, -3e38})));
   table.push_back(reduce_case("min", "huge", min, min_of, kBits, -1, false,

@@ -24,23 +24,28 @@ Case made(const std::string& op, const std::string& what, Hosts in, Run run, Ref
   return out;
 }
 
-std::vector<Numbers> same(const Hosts& in) { return {in[0].values}; }
+std::vector<Numbers> same(const Hosts& in) {
+  return {in[0].values};
+}
 
 constexpr DType kDeviceDTypes[] = {DType::F32, DType::BF16, DType::F16, DType::I32, DType::U32};
 
 void add_creation(Table& table) {
   const auto add = [&](const std::string& op, const std::string& what, auto run, Numbers expected) {
-    table.push_back(made(op, what, {},
-                         [run](const Tensors&, const Device& device) { return Tensors{run(device)}; },
-                         [expected](const Hosts&) { return std::vector<Numbers>{expected}; }));
+    table.push_back(made(
+        op, what, {}, [run](const Tensors&, const Device& device) { return Tensors{run(device)}; },
+        [expected](const Hosts&) { return std::vector<Numbers>{expected}; }));
   };
   for (const DType dtype : kDeviceDTypes) {
     const std::string text(dtype_name(dtype));
-    add("zeros", text, [=](const Device& d) { return Tensor::zeros({3, 5}, dtype, d); },
+    add(
+        "zeros", text, [=](const Device& d) { return Tensor::zeros({3, 5}, dtype, d); },
         Numbers(15, 0.0));
-    add("ones", text, [=](const Device& d) { return Tensor::ones({3, 5}, dtype, d); },
+    add(
+        "ones", text, [=](const Device& d) { return Tensor::ones({3, 5}, dtype, d); },
         Numbers(15, 1.0));
-    add("full", text, [=](const Device& d) { return Tensor::full({7}, 100, dtype, d); },
+    add(
+        "full", text, [=](const Device& d) { return Tensor::full({7}, 100, dtype, d); },
         Numbers(7, 100.0));
     add("arange", text, [=](const Device& d) { return Tensor::arange(2, 9, 3, dtype, d); },
         {2, 5, 8});
@@ -60,20 +65,24 @@ void add_creation(Table& table) {
         },
         {0, 5, 0, 0, 5, 0});
   }
-  add("full", "rounds_BF16", [](const Device& d) { return Tensor::full({3}, 1.00390625, DType::BF16, d); },
+  add(
+      "full", "rounds_BF16",
+      [](const Device& d) { return Tensor::full({3}, 1.00390625, DType::BF16, d); },
       Numbers(3, 1.0));
-  add("fill", "many", [](const Device& d) { return Tensor::full({70000, 3}, 2, DType::BF16, d); },
+  add(
+      "fill", "many", [](const Device& d) { return Tensor::full({70000, 3}, 2, DType::BF16, d); },
       Numbers(210000, 2.0));
 }
 
 void add_random(Table& table) {
   // No formula: the CPU's numbers are the reference, the unit tests judge those.
   for (const int64_t n : {1, 7, 1023}) {
-    Case one = made("rand", fmt::format("{}", n), {},
-                    [n](const Tensors&, const Device& device) {
-                      return Tensors{Tensor::rand({n}, -1, 3, 42, device)};
-                    },
-                    nullptr);
+    Case one = made(
+        "rand", fmt::format("{}", n), {},
+        [n](const Tensors&, const Device& device) {
+          return Tensors{Tensor::rand({n}, -1, 3, 42, device)};
+        },
+        nullptr);
     one.bound = kExp;
     table.push_back(one);
     one.name = fmt::format("randn/{}", n);
@@ -88,15 +97,16 @@ void add_random(Table& table) {
 
 void add_copies(Table& table) {
   for (const DType dtype : kDeviceDTypes) {
-    Case copy = made("copy", std::string(dtype_name(dtype)), {integers({5, 3, 7}, 200, 1, dtype)},
-                     [](const Tensors& in, const Device&) { return Tensors{in[0].copy()}; }, same);
+    Case copy = made(
+        "copy", std::string(dtype_name(dtype)), {integers({5, 3, 7}, 200, 1, dtype)},
+        [](const Tensors& in, const Device&) { return Tensors{in[0].copy()}; }, same);
     copy.basic = true;
     add_with_layouts(table, copy);
     for (const DType to : kDeviceDTypes) {
-      Case cast = made("to_dtype", fmt::format("{}_{}", dtype_name(dtype), dtype_name(to)),
-                       {integers({3, 5}, 100, 2, dtype)},
-                       [to](const Tensors& in, const Device&) { return Tensors{in[0].to_dtype(to)}; },
-                       same);
+      Case cast = made(
+          "to_dtype", fmt::format("{}_{}", dtype_name(dtype), dtype_name(to)),
+          {integers({3, 5}, 100, 2, dtype)},
+          [to](const Tensors& in, const Device&) { return Tensors{in[0].to_dtype(to)}; }, same);
       table.push_back(cast);
       cast.name += "/transposed";
       cast.inputs = [dtype] {
@@ -106,64 +116,71 @@ void add_copies(Table& table) {
     }
   }
   for (const DType to : {DType::BF16, DType::F16}) {
-    table.push_back(made("to_dtype", fmt::format("rounds_{}", dtype_name(to)), {outliers({9, 31}, 3)},
-                         [to](const Tensors& in, const Device&) { return Tensors{in[0].to_dtype(to)}; },
-                         [to](const Hosts& in) {
-                           return std::vector<Numbers>{numbers(in[0].shape, in[0].values, to).values};
-                         }));
+    table.push_back(made(
+        "to_dtype", fmt::format("rounds_{}", dtype_name(to)), {outliers({9, 31}, 3)},
+        [to](const Tensors& in, const Device&) { return Tensors{in[0].to_dtype(to)}; },
+        [to](const Hosts& in) {
+          return std::vector<Numbers>{numbers(in[0].shape, in[0].values, to).values};
+        }));
   }
-  table.push_back(made("to_dtype", "truncates", {numbers({6}, {1.9, -1.9, 0.5, -0.5, 100.99, -7})},
-                       [](const Tensors& in, const Device&) { return Tensors{in[0].to_dtype(DType::I32)}; },
-                       [](const Hosts&) { return std::vector<Numbers>{{1, -1, 0, 0, 100, -7}}; }));
+  table.push_back(made(
+      "to_dtype", "truncates", {numbers({6}, {1.9, -1.9, 0.5, -0.5, 100.99, -7})},
+      [](const Tensors& in, const Device&) { return Tensors{in[0].to_dtype(DType::I32)}; },
+      [](const Hosts&) { return std::vector<Numbers>{{1, -1, 0, 0, 100, -7}}; }));
   for (const DType dtype : {DType::Q8_0, DType::Q4_0, DType::Q4_1}) {
-    Case cast = made("to_dtype", fmt::format("{}_F32", dtype_name(dtype)), {quantized({5, 96}, 4, dtype)},
-                     [](const Tensors& in, const Device&) { return Tensors{in[0].to_dtype(DType::F32)}; },
-                     same);
+    Case cast = made(
+        "to_dtype", fmt::format("{}_F32", dtype_name(dtype)), {quantized({5, 96}, 4, dtype)},
+        [](const Tensors& in, const Device&) { return Tensors{in[0].to_dtype(DType::F32)}; }, same);
     cast.bound = kRounded;
     table.push_back(cast);
-    table.push_back(made("to_device", std::string(dtype_name(dtype)), {quantized({5, 96}, 4, dtype)},
-                         [](const Tensors& in, const Device&) {
-                           return Tensors{in[0].to_device(Device::cpu())};
-                         },
-                         same));
+    table.push_back(made(
+        "to_device", std::string(dtype_name(dtype)), {quantized({5, 96}, 4, dtype)},
+        [](const Tensors& in, const Device&) { return Tensors{in[0].to_device(Device::cpu())}; },
+        same));
   }
-  table.push_back(made("copy", "many_rows", {placed(normal({66000, 3}, 5), Placement::Transposed)},
-                       [](const Tensors& in, const Device&) { return Tensors{in[0].copy()}; }, same));
+  table.push_back(made(
+      "copy", "many_rows", {placed(normal({66000, 3}, 5), Placement::Transposed)},
+      [](const Tensors& in, const Device&) { return Tensors{in[0].copy()}; }, same));
   // Beyond 64 KiB: several segments where bindings are that small.
-  table.push_back(made("copy", "large", {normal({700, 101}, 6)},
-                       [](const Tensors& in, const Device&) { return Tensors{in[0].copy()}; }, same));
-  table.push_back(made("copy", "large_BF16", {normal({700, 101}, 6, DType::BF16)},
-                       [](const Tensors& in, const Device&) { return Tensors{in[0].copy()}; }, same));
-  table.push_back(made("copy", "empty", {filled({3, 0, 2}, 0)},
-                       [](const Tensors& in, const Device&) { return Tensors{in[0].copy()}; }, same));
-  table.push_back(made("copy_from", "into_view", {normal({4, 3}, 7), filled({4, 5}, 9, DType::BF16)},
-                       [](const Tensors& in, const Device&) {
-                         in[1].narrow(1, 1, 3).copy_from(in[0]);
-                         return Tensors{in[1]};
-                       },
-                       [](const Hosts& in) {
-                         Numbers y = in[1].values;
-                         const Numbers x = numbers(in[0].shape, in[0].values, DType::BF16).values;
-                         for (size_t i = 0; i < x.size(); ++i) {
-                           y[i / 3 * 5 + 1 + i % 3] = x[i];
-                         }
-                         return std::vector<Numbers>{y};
-                       }));
-  table.push_back(made("reshape", "strided", {placed(normal({4, 6}, 8), Placement::Transposed)},
-                       [](const Tensors& in, const Device&) { return Tensors{in[0].reshape({2, -1})}; },
-                       same));
+  table.push_back(made(
+      "copy", "large", {normal({700, 101}, 6)},
+      [](const Tensors& in, const Device&) { return Tensors{in[0].copy()}; }, same));
+  table.push_back(made(
+      "copy", "large_BF16", {normal({700, 101}, 6, DType::BF16)},
+      [](const Tensors& in, const Device&) { return Tensors{in[0].copy()}; }, same));
+  table.push_back(made(
+      "copy", "empty", {filled({3, 0, 2}, 0)},
+      [](const Tensors& in, const Device&) { return Tensors{in[0].copy()}; }, same));
+  table.push_back(made(
+      "copy_from", "into_view", {normal({4, 3}, 7), filled({4, 5}, 9, DType::BF16)},
+      [](const Tensors& in, const Device&) {
+        in[1].narrow(1, 1, 3).copy_from(in[0]);
+        return Tensors{in[1]};
+      },
+      [](const Hosts& in) {
+        Numbers y = in[1].values;
+        const Numbers x = numbers(in[0].shape, in[0].values, DType::BF16).values;
+        for (size_t i = 0; i < x.size(); ++i) {
+          y[i / 3 * 5 + 1 + i % 3] = x[i];
+        }
+        return std::vector<Numbers>{y};
+      }));
+  table.push_back(made(
+      "reshape", "strided", {placed(normal({4, 6}, 8), Placement::Transposed)},
+      [](const Tensors& in, const Device&) { return Tensors{in[0].reshape({2, -1})}; }, same));
 }
 
 void add_joins(Table& table) {
   for (const DType dtype : kDeviceDTypes) {
     const std::string text(dtype_name(dtype));
-    Case rows = made("cat", text + "/rows", {integers({3, 5}, 90, 1, dtype), integers({2, 5}, 90, 2, dtype)},
-                     [](const Tensors& in, const Device&) { return Tensors{cat(in, 0)}; },
-                     [](const Hosts& in) {
-                       Numbers y = in[0].values;
-                       y.insert(y.end(), in[1].values.begin(), in[1].values.end());
-                       return std::vector<Numbers>{y};
-                     });
+    Case rows = made(
+        "cat", text + "/rows", {integers({3, 5}, 90, 1, dtype), integers({2, 5}, 90, 2, dtype)},
+        [](const Tensors& in, const Device&) { return Tensors{cat(in, 0)}; },
+        [](const Hosts& in) {
+          Numbers y = in[0].values;
+          y.insert(y.end(), in[1].values.begin(), in[1].values.end());
+          return std::vector<Numbers>{y};
+        });
     rows.basic = true;
     add_with_layouts(table, rows);
     const auto columns = [](const Hosts& in) {
@@ -175,41 +192,45 @@ void add_joins(Table& table) {
       }
       return std::vector<Numbers>{y};
     };
-    table.push_back(made("cat", text + "/columns",
-                         {integers({3, 5}, 90, 1, dtype), integers({3, 3}, 90, 2, dtype)},
-                         [](const Tensors& in, const Device&) { return Tensors{cat(in, -1)}; }, columns));
-    table.push_back(made("stack", text, {integers({3}, 90, 1, dtype), integers({3}, 90, 2, dtype)},
-                         [](const Tensors& in, const Device&) { return Tensors{stack(in, 1)}; },
-                         [](const Hosts& in) {
-                           Numbers y;
-                           for (size_t i = 0; i < 3; ++i) {
-                             y.push_back(in[0].values[i]);
-                             y.push_back(in[1].values[i]);
-                           }
-                           return std::vector<Numbers>{y};
-                         }));
-    add_with_layouts(table, made("pad", text, {integers({3, 5}, 90, 1, dtype)},
-                                 [](const Tensors& in, const Device&) { return Tensors{pad(in[0], 1, 2, 1, 4)}; },
-                                 [](const Hosts& in) {
-                                   Numbers y;
-                                   for (size_t i = 0; i < 24; ++i) {
-                                     const size_t col = i % 8;
-                                     y.push_back(col < 2 || col > 6 ? 4.0 : in[0].values[i / 8 * 5 + col - 2]);
-                                   }
-                                   return std::vector<Numbers>{y};
-                                 }));
-    add_with_layouts(table, made("repeat", text, {integers({2, 3}, 90, 1, dtype)},
-                                 [](const Tensors& in, const Device&) {
-                                   const int64_t times[] = {2, 3};
-                                   return Tensors{repeat(in[0], times)};
-                                 },
-                                 [](const Hosts& in) {
-                                   Numbers y;
-                                   for (size_t i = 0; i < 36; ++i) {
-                                     y.push_back(in[0].values[i / 9 % 2 * 3 + i % 3]);
-                                   }
-                                   return std::vector<Numbers>{y};
-                                 }));
+    table.push_back(made(
+        "cat", text + "/columns", {integers({3, 5}, 90, 1, dtype), integers({3, 3}, 90, 2, dtype)},
+        [](const Tensors& in, const Device&) { return Tensors{cat(in, -1)}; }, columns));
+    table.push_back(made(
+        "stack", text, {integers({3}, 90, 1, dtype), integers({3}, 90, 2, dtype)},
+        [](const Tensors& in, const Device&) { return Tensors{stack(in, 1)}; },
+        [](const Hosts& in) {
+          Numbers y;
+          for (size_t i = 0; i < 3; ++i) {
+            y.push_back(in[0].values[i]);
+            y.push_back(in[1].values[i]);
+          }
+          return std::vector<Numbers>{y};
+        }));
+    add_with_layouts(
+        table, made(
+                   "pad", text, {integers({3, 5}, 90, 1, dtype)},
+                   [](const Tensors& in, const Device&) { return Tensors{pad(in[0], 1, 2, 1, 4)}; },
+                   [](const Hosts& in) {
+                     Numbers y;
+                     for (size_t i = 0; i < 24; ++i) {
+                       const size_t col = i % 8;
+                       y.push_back(col < 2 || col > 6 ? 4.0 : in[0].values[i / 8 * 5 + col - 2]);
+                     }
+                     return std::vector<Numbers>{y};
+                   }));
+    add_with_layouts(table, made(
+                                "repeat", text, {integers({2, 3}, 90, 1, dtype)},
+                                [](const Tensors& in, const Device&) {
+                                  const int64_t times[] = {2, 3};
+                                  return Tensors{repeat(in[0], times)};
+                                },
+                                [](const Hosts& in) {
+                                  Numbers y;
+                                  for (size_t i = 0; i < 36; ++i) {
+                                    y.push_back(in[0].values[i / 9 % 2 * 3 + i % 3]);
+                                  }
+                                  return std::vector<Numbers>{y};
+                                }));
   }
 }
 

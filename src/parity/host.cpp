@@ -113,8 +113,7 @@ Host uniform(const Shape& shape, double low, double high, uint64_t seed, DType d
 Host outliers(const Shape& shape, uint64_t seed, DType dtype) {
   Numbers random(seed);
   int count = 0;
-  return made(shape, dtype,
-              [&] { return random.normal() * (++count % 17 == 0 ? 20.0 : 1.0); });
+  return made(shape, dtype, [&] { return random.normal() * (++count % 17 == 0 ? 20.0 : 1.0); });
 }
 
 Host integers(const Shape& shape, int64_t below, uint64_t seed, DType dtype) {

@@ -32,8 +32,7 @@ Host numbers(const Shape& shape, std::vector<double> values, DType dtype = DType
 Host filled(const Shape& shape, double value, DType dtype = DType::F32);
 /// Seeded; the same on every machine.
 Host normal(const Shape& shape, uint64_t seed, DType dtype = DType::F32, double scale = 1.0);
-Host uniform(
-    const Shape& shape, double low, double high, uint64_t seed, DType dtype = DType::F32);
+Host uniform(const Shape& shape, double low, double high, uint64_t seed, DType dtype = DType::F32);
 /// Normal with every 17th value twenty times as large.
 Host outliers(const Shape& shape, uint64_t seed, DType dtype = DType::F32);
 /// Whole numbers in [0, below).

@@ -9,9 +9,13 @@ namespace candela::parity {
 
 namespace {
 
-size_t at(int64_t value) { return static_cast<size_t>(value); }
+size_t at(int64_t value) {
+  return static_cast<size_t>(value);
+}
 
-double silu(double x) { return x / (1.0 + std::exp(-x)); }
+double silu(double x) {
+  return x / (1.0 + std::exp(-x));
+}
 
 double dot(const double* a, const double* b, int64_t n) {
   return std::inner_product(a, a + n, b, 0.0);

@@ -32,8 +32,7 @@ Numbers ref_rope(const Host& x,
                  const Host* norm_weight,
                  double eps);
 /// q [heads, tokens, dim], k and v [kv_heads, keys, dim], spans [tokens, 2].
-Numbers ref_attention(
-    const Host& q, const Host& k, const Host& v, const Host& spans, double scale);
+Numbers ref_attention(const Host& q, const Host& k, const Host& v, const Host& spans, double scale);
 /// Expert indices and weights, each [tokens, k].
 std::vector<Numbers> ref_moe_route(const Host& logits, int64_t k, bool normalize);
 Numbers ref_moe(const Host& x,

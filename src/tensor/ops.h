@@ -14,8 +14,8 @@
 namespace candela {
 
 // --- Elementwise: one function per line of backend/elementwise.def ------------------------------
-/// Unary ops that take no scalar: `Tensor silu(const Tensor& x)`, ...; x F32, F16 or BF16, result F32.
-/// `a` and `b` are the scalars of affine (x * a + b), clamp [a, b], powf, elu and leaky_relu.
+/// Unary ops that take no scalar: `Tensor silu(const Tensor& x)`, ...; x F32, F16 or BF16, result
+/// F32. `a` and `b` are the scalars of affine (x * a + b), clamp [a, b], powf, elu and leaky_relu.
 // `log` the function stands beside `log` the class (base/log.h), which GCC calls shadowing.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wshadow"
@@ -92,7 +92,8 @@ Tensor linear(const Tensor& x,
               const std::optional<Tensor>& bias = std::nullopt,
               const std::optional<Tensor>& residual = std::nullopt);
 
-// --- Convolution -----------------------------------------------------------------------------------
+// --- Convolution
+// -----------------------------------------------------------------------------------
 struct Conv1dOptions {
   int64_t stride = 1, dilation = 1, groups = 1, pad_left = 0, pad_right = 0;
 };
@@ -116,7 +117,8 @@ Tensor conv_transpose1d(const Tensor& x,
                         const std::optional<Tensor>& bias,
                         const ConvTranspose1dOptions& options = {});
 
-// --- Fused -------------------------------------------------------------------------------------------
+// --- Fused
+// -------------------------------------------------------------------------------------------
 /// x / sqrt(mean(x^2) + eps) * weight over the last axis; weight F32, F16 or BF16.
 Tensor rms_norm(const Tensor& x, const Tensor& weight, float eps);
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps);
@@ -144,7 +146,8 @@ Tensor paged_attention(const Tensor& q,
                        int64_t max_span);
 /// Attention without a cache: q [heads, tokens, dim], k and v [kv_heads, keys, dim], spans U32
 /// [tokens, 2] (first key, end) for each query. Returns [tokens, heads, dim].
-Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& spans, float scale);
+Tensor attention(
+    const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& spans, float scale);
 /// In place: cache [pages, kv_heads, page, dim] receives x [tokens, kv_heads, dim] at slots U32.
 void kv_write(const Tensor& cache, const Tensor& slots, const Tensor& x);
 /// Experts U32 and weights F32, both [tokens, k], of logits [tokens, experts].

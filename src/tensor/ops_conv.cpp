@@ -21,8 +21,7 @@ std::optional<View> bias_view(const Call& call, const std::optional<Tensor>& bia
 }
 
 // `per_group` input channels belong to each of the groups.
-void require_groups(
-    const Call& call, int64_t groups, int64_t in, int64_t per_group, int64_t out) {
+void require_groups(const Call& call, int64_t groups, int64_t in, int64_t per_group, int64_t out) {
   require_at_least(call, "groups", groups, 1);
   if (per_group * groups != in || out % groups != 0) {
     call.invalid("{} groups do not fit {} input and {} output channels", groups, in, out);

@@ -33,9 +33,10 @@ void require_alike(const Call& call, const Tensor& x, const Tensor& y) {
     return;
   }
   if (x.dtype() != y.dtype() || (x.dtype() != DType::I32 && x.dtype() != DType::U32)) {
-    call.unsupported("the dtypes {} and {} do not go together; use floats, or I32 or U32 on both "
-                     "sides, with to_dtype",
-                     dtype_name(x.dtype()), dtype_name(y.dtype()));
+    call.unsupported(
+        "the dtypes {} and {} do not go together; use floats, or I32 or U32 on both "
+        "sides, with to_dtype",
+        dtype_name(x.dtype()), dtype_name(y.dtype()));
   }
 }
 
@@ -68,22 +69,30 @@ Tensor like(const Tensor& x, double value) {
 
 }  // namespace
 
-#define CANDELA_UNARY(name, cpu, wgsl)                  \
-  Tensor name(const Tensor& x, double a, double b) {    \
-    return unary(#name, UnaryKind::name, x, a, b);      \
+#define CANDELA_UNARY(name, cpu, wgsl)               \
+  Tensor name(const Tensor& x, double a, double b) { \
+    return unary(#name, UnaryKind::name, x, a, b);   \
   }
-#define CANDELA_BINARY(name, cpu, wgsl)                 \
-  Tensor name(const Tensor& x, const Tensor& y) {       \
-    return binary(#name, BinaryKind::name, x, y);       \
+#define CANDELA_BINARY(name, cpu, wgsl)           \
+  Tensor name(const Tensor& x, const Tensor& y) { \
+    return binary(#name, BinaryKind::name, x, y); \
   }
 #include "backend/elementwise.def"
 #undef CANDELA_UNARY
 #undef CANDELA_BINARY
 
-Tensor operator+(const Tensor& x, const Tensor& y) { return add(x, y); }
-Tensor operator-(const Tensor& x, const Tensor& y) { return sub(x, y); }
-Tensor operator*(const Tensor& x, const Tensor& y) { return mul(x, y); }
-Tensor operator/(const Tensor& x, const Tensor& y) { return div(x, y); }
+Tensor operator+(const Tensor& x, const Tensor& y) {
+  return add(x, y);
+}
+Tensor operator-(const Tensor& x, const Tensor& y) {
+  return sub(x, y);
+}
+Tensor operator*(const Tensor& x, const Tensor& y) {
+  return mul(x, y);
+}
+Tensor operator/(const Tensor& x, const Tensor& y) {
+  return div(x, y);
+}
 
 Tensor operator+(const Tensor& x, double y) {
   return x.defined() && is_integer(x.dtype()) ? add(x, like(x, y)) : affine(x, 1.0, y);
@@ -94,14 +103,28 @@ Tensor operator-(const Tensor& x, double y) {
 Tensor operator*(const Tensor& x, double y) {
   return x.defined() && is_integer(x.dtype()) ? mul(x, like(x, y)) : affine(x, y, 0.0);
 }
-Tensor operator/(const Tensor& x, double y) { return affine(x, 1.0 / y, 0.0); }
+Tensor operator/(const Tensor& x, double y) {
+  return affine(x, 1.0 / y, 0.0);
+}
 
-Tensor eq(const Tensor& x, const Tensor& y) { return compare("eq", CompareKind::eq, x, y); }
-Tensor ne(const Tensor& x, const Tensor& y) { return compare("ne", CompareKind::ne, x, y); }
-Tensor lt(const Tensor& x, const Tensor& y) { return compare("lt", CompareKind::lt, x, y); }
-Tensor le(const Tensor& x, const Tensor& y) { return compare("le", CompareKind::le, x, y); }
-Tensor gt(const Tensor& x, const Tensor& y) { return compare("gt", CompareKind::gt, x, y); }
-Tensor ge(const Tensor& x, const Tensor& y) { return compare("ge", CompareKind::ge, x, y); }
+Tensor eq(const Tensor& x, const Tensor& y) {
+  return compare("eq", CompareKind::eq, x, y);
+}
+Tensor ne(const Tensor& x, const Tensor& y) {
+  return compare("ne", CompareKind::ne, x, y);
+}
+Tensor lt(const Tensor& x, const Tensor& y) {
+  return compare("lt", CompareKind::lt, x, y);
+}
+Tensor le(const Tensor& x, const Tensor& y) {
+  return compare("le", CompareKind::le, x, y);
+}
+Tensor gt(const Tensor& x, const Tensor& y) {
+  return compare("gt", CompareKind::gt, x, y);
+}
+Tensor ge(const Tensor& x, const Tensor& y) {
+  return compare("ge", CompareKind::ge, x, y);
+}
 
 Tensor where(const Tensor& condition, const Tensor& on_true, const Tensor& on_false) {
   const Call call("where",

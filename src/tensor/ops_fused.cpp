@@ -61,11 +61,9 @@ Tensor rope(const Tensor& x,
             const Tensor& positions,
             const RopeOptions& options) {
   const Tensor& norm = options.norm_weight ? *options.norm_weight : x;
-  const Call call("rope", {{"x", &x},
-                           {"cos", &cos},
-                           {"sin", &sin},
-                           {"positions", &positions},
-                           {"norm_weight", &norm}});
+  const Call call(
+      "rope",
+      {{"x", &x}, {"cos", &cos}, {"sin", &sin}, {"positions", &positions}, {"norm_weight", &norm}});
   call.require_rank(x, 3);
   call.require_rank(cos, 2);
   call.require_dtype(positions, DType::U32);

@@ -26,9 +26,8 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   if (a.dim(-1) != b.dim(-2)) {
     call.invalid("inner sizes differ, {} and {}", a.dim(-1), b.dim(-2));
   }
-  const Shape batch =
-      with_context([] { return "broadcasting the batch dimensions of matmul"; },
-                   [&] { return broadcast_shapes(batch_of(a), batch_of(b)); });
+  const Shape batch = with_context([] { return "broadcasting the batch dimensions of matmul"; },
+                                   [&] { return broadcast_shapes(batch_of(a), batch_of(b)); });
   const Tensor left = a.broadcast_to(with_matrix(batch, a.dim(-2), a.dim(-1)));
   const Tensor right = b.broadcast_to(with_matrix(batch, b.dim(-2), b.dim(-1)));
   Tensor y = call.output(with_matrix(batch, a.dim(-2), b.dim(-1)));

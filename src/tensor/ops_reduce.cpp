@@ -104,8 +104,9 @@ Tensor log_sum_exp(const Tensor& x, int axis, bool keepdim) {
 }
 
 Tensor cumsum(const Tensor& x, int axis) {
-  return along("cumsum", x, axis,
-               [](Backend& backend, const View& from, const View& to) { backend.cumsum(from, to); });
+  return along("cumsum", x, axis, [](Backend& backend, const View& from, const View& to) {
+    backend.cumsum(from, to);
+  });
 }
 
 std::pair<Tensor, Tensor> top_k(const Tensor& x, int64_t k) {

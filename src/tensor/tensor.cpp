@@ -22,8 +22,8 @@ void require_whole_blocks(const Shape& shape, DType dtype) {
 
 void require_size(size_t given, int64_t needed, const Shape& shape, const char* unit) {
   if (given != static_cast<size_t>(needed)) {
-    fail(ErrorKind::InvalidArgument, Subject::Usage,
-         "Shape {} needs {} {}, but {} were given.", to_string(shape), needed, unit, given);
+    fail(ErrorKind::InvalidArgument, Subject::Usage, "Shape {} needs {} {}, but {} were given.",
+         to_string(shape), needed, unit, given);
   }
 }
 
@@ -61,9 +61,9 @@ Tensor Tensor::empty(const Shape& shape,
   View view;
   view.layout = Layout(shape);
   view.dtype = dtype;
-  view.storage = device.backend().allocate(
-      static_cast<uint64_t>(dtype_bytes(dtype, shape.elements())),
-      split_unit(shape, dtype, device.limits()), label);
+  view.storage =
+      device.backend().allocate(static_cast<uint64_t>(dtype_bytes(dtype, shape.elements())),
+                                split_unit(shape, dtype, device.limits()), label);
   return Tensor(std::move(view), device);
 }
 
@@ -125,7 +125,8 @@ Tensor Tensor::from_span(std::span<const T> values, const Shape& shape, const De
   return from_bytes(std::as_bytes(values), shape, dtype_of<T>(), device);
 }
 
-// --- Views ----------------------------------------------------------------------------------------
+// --- Views
+// ----------------------------------------------------------------------------------------
 
 Tensor Tensor::narrow(int axis, int64_t start, int64_t length) const {
   const Call call("narrow", {{"x", this}});
@@ -253,9 +254,12 @@ Tensor Tensor::broadcast_to(const Shape& shape) const {
   return seen_as(*this, layout().broadcast_to(shape));
 }
 
-// --- Copies ---------------------------------------------------------------------------------------
+// --- Copies
+// ---------------------------------------------------------------------------------------
 
-Tensor Tensor::contiguous() const { return is_contiguous() ? *this : copy(); }
+Tensor Tensor::contiguous() const {
+  return is_contiguous() ? *this : copy();
+}
 
 Tensor Tensor::copy() const {
   const Call call("copy", {{"x", this}});
@@ -273,9 +277,10 @@ Tensor Tensor::to_dtype(DType dtype) const {
     return *this;
   }
   if (is_quantized(dtype) || (is_quantized(this->dtype()) && !is_float(dtype))) {
-    call.unsupported("{} does not become {}; quantised tensors come from files and turn into F32, "
-                     "F16 or BF16",
-                     dtype_name(this->dtype()), dtype_name(dtype));
+    call.unsupported(
+        "{} does not become {}; quantised tensors come from files and turn into F32, "
+        "F16 or BF16",
+        dtype_name(this->dtype()), dtype_name(dtype));
   }
   const Tensor y = call.output(shape(), dtype);
   call.backend().copy(view(), y.view());
@@ -312,13 +317,15 @@ void Tensor::fill(double value) const {
   call.backend().fill(view(), value);
 }
 
-// --- To the host ----------------------------------------------------------------------------------
+// --- To the host
+// ----------------------------------------------------------------------------------
 
 std::vector<std::byte> Tensor::to_bytes() const {
   const Call call("to_bytes", {{"x", this}});
   if (!is_contiguous()) {
     if (is_quantized(dtype())) {
-      call.unsupported("a view with gaps of blocks cannot be read; convert the whole with to_dtype");
+      call.unsupported(
+          "a view with gaps of blocks cannot be read; convert the whole with to_dtype");
     }
     return copy().to_bytes();
   }
@@ -392,12 +399,12 @@ T Tensor::to_scalar() const {
   return to_vec<T>()[0];
 }
 
-#define CANDELA_INSTANTIATE(T)                                                             \
-  template Tensor Tensor::from_span<T>(std::span<const T>, const Shape&, const Device&);   \
-  template std::vector<T> Tensor::to_vec<T>() const;                                       \
-  template std::vector<T> Tensor::to_vec1<T>() const;                                      \
-  template std::vector<std::vector<T>> Tensor::to_vec2<T>() const;                         \
-  template std::vector<std::vector<std::vector<T>>> Tensor::to_vec3<T>() const;            \
+#define CANDELA_INSTANTIATE(T)                                                           \
+  template Tensor Tensor::from_span<T>(std::span<const T>, const Shape&, const Device&); \
+  template std::vector<T> Tensor::to_vec<T>() const;                                     \
+  template std::vector<T> Tensor::to_vec1<T>() const;                                    \
+  template std::vector<std::vector<T>> Tensor::to_vec2<T>() const;                       \
+  template std::vector<std::vector<std::vector<T>>> Tensor::to_vec3<T>() const;          \
   template T Tensor::to_scalar<T>() const;
 CANDELA_INSTANTIATE(float)
 CANDELA_INSTANTIATE(Float16)

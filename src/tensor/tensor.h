@@ -20,20 +20,27 @@ class Tensor {
   Tensor(View view, Device device) : view_(std::move(view)), device_(std::move(device)) {}
 
   // --- Creation (values are rounded to `dtype`) ---------------------------------------------
-  static Tensor empty(const Shape& shape, DType dtype, const Device& device, const std::string& label = "tensor");
+  static Tensor empty(const Shape& shape,
+                      DType dtype,
+                      const Device& device,
+                      const std::string& label = "tensor");
   static Tensor zeros(const Shape& shape, DType dtype, const Device& device);
   static Tensor ones(const Shape& shape, DType dtype, const Device& device);
   static Tensor full(const Shape& shape, double value, DType dtype, const Device& device);
   /// start, start + step, ... below `end` (above it for a negative step).
   static Tensor arange(double start, double end, double step, DType dtype, const Device& device);
   /// Uniform in [low, high); the same numbers for the same seed on every device.
-  static Tensor rand(const Shape& shape, double low, double high, uint64_t seed, const Device& device);
-  static Tensor randn(const Shape& shape, double mean, double deviation, uint64_t seed, const Device& device);
+  static Tensor rand(
+      const Shape& shape, double low, double high, uint64_t seed, const Device& device);
+  static Tensor randn(
+      const Shape& shape, double mean, double deviation, uint64_t seed, const Device& device);
   /// T: float, Float16, BFloat16, uint8_t, int32_t, uint32_t or int64_t; row-major.
   template <typename T>
   static Tensor from_span(std::span<const T> values, const Shape& shape, const Device& device);
   template <typename T>
-  static Tensor from_vector(const std::vector<T>& values, const Shape& shape, const Device& device) {
+  static Tensor from_vector(const std::vector<T>& values,
+                            const Shape& shape,
+                            const Device& device) {
     return from_span<T>(std::span<const T>(values), shape, device);
   }
   template <typename T>

@@ -39,7 +39,9 @@ void store_all(std::span<const double> values, std::byte* to, Convert convert) {
   }
 }
 
-double f16_at(const std::byte* at) { return to_float(Float16{load<uint16_t>(at)}); }
+double f16_at(const std::byte* at) {
+  return to_float(Float16{load<uint16_t>(at)});
+}
 
 // Sources: ggml-common.h for the blocks; 4-bit weight j lies in the low half of byte j, weight
 // j + 16 in its high half.
