@@ -113,6 +113,7 @@ std::unique_ptr<Pipeline> Pipelines::compile(const KernelId& kernel,
 
   auto made = std::make_unique<Pipeline>();
   made->name = describe(kernel);
+  made->param_bytes = params_bytes(shader.text, made->name);
   made->layout = bindings.bindings.get();
   made->layout_key = static_cast<uint32_t>(operands) << 16 | written;
   Handle<WGPUShaderModule> module;

@@ -24,6 +24,7 @@ struct Pipeline {
   Handle<WGPUComputePipeline> handle;
   WGPUBindGroupLayout layout = nullptr;
   uint32_t layout_key = 0;  ///< number of operands and which of them are written
+  uint32_t param_bytes = 0;  ///< of the shader's struct Params
   std::string name;         ///< kernel with its defines, for messages and profiles
 };
 

@@ -148,8 +148,13 @@ Shaders::Shaders(bool is_dawn) : is_dawn_(is_dawn) {
   override_folder_ = folder != nullptr ? folder : "";
 }
 
-void Shaders::add(const std::string& name, std::string source) {
-  added_.insert_or_assign(name, std::move(source));
+void Shaders::add(const std::string& name, const std::string& source) {
+  const std::vector<std::string> own = embedded_names();
+  const auto [entry, fresh] = added_.try_emplace(name, source);
+  if (entry->second != source || std::find(own.begin(), own.end(), name) != own.end()) {
+    fail(ErrorKind::InvalidArgument, Subject::Usage,
+         "The kernel name {} already stands for another source; choose another name.", name);
+  }
 }
 
 std::vector<std::string> Shaders::embedded_names() {

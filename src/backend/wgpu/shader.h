@@ -24,8 +24,9 @@ class Shaders {
  public:
   explicit Shaders(bool is_dawn);
 
-  /// Adds a kernel that is not part of the program.
-  void add(const std::string& name, std::string source);
+  /// Adds a kernel that is not part of the program; adding it again changes nothing.
+  /// @throws InvalidArgument  The name stands for another source.
+  void add(const std::string& name, const std::string& source);
   /// @throws NotFound  There is no kernel of this name.
   std::string source(const std::string& name) const;
   /// Resolves directives and puts the header in that the library wants for F16, SUBGROUPS and
@@ -40,6 +41,12 @@ class Shaders {
   std::string override_folder_;
   std::map<std::string, std::string> added_;
 };
+
+/// Bytes of `struct Params` of a resolved shader by WGSL's layout rules, without padding at its end;
+/// 0 if it declares none.
+/// @throws Internal  A field is not made of 4-byte numbers, or a gap lies before it: then no C++
+///   struct of 4-byte fields matches.
+uint32_t params_bytes(const std::string& wgsl, const std::string& kernel);
 
 /// A library's message with its line numbers replaced by file:line of the kernel sources.
 std::string map_lines(const std::string& message, const ShaderText& shader);

@@ -215,6 +215,11 @@ void Stream::dispatch_bytes(const KernelId& kernel,
   }
   const Pipeline& pipeline =
       state.context.pipelines().get(kernel, operands.size(), written_bits(operands));
+  if (params.size() != pipeline.param_bytes) {
+    fail(ErrorKind::Internal, Subject::Device,
+         "The dispatch of kernel {} is wrong: it gets {} bytes of params, and its struct Params has "
+         "{}.", pipeline.name, params.size(), pipeline.param_bytes);
+  }
   if (state.recorder) {
     state.recorder->before(*this, kernel, grid, params, operands);
   }

@@ -1,0 +1,73 @@
+#include <algorithm>
+#include <map>
+#include <regex>
+#include <string>
+
+#include "backend/wgpu/shader.h"
+#include "base/error.h"
+
+namespace candela::wgpu {
+namespace {
+
+struct Extent {
+  uint32_t bytes = 0;
+  uint32_t align = 4;
+};
+
+using Structs = std::map<std::string, Extent>;
+
+/// u32, vec4<f32>, vec2u, or a struct seen before; 0 bytes for anything else.
+Extent extent_of(const std::string& type, const Structs& structs) {
+  static const std::regex vector("vec([234])(<[uif]32>|[uif])");
+  std::smatch match;
+  if (type == "u32" || type == "i32" || type == "f32") {
+    return {4, 4};
+  }
+  if (std::regex_match(type, match, vector)) {
+    const auto count = static_cast<uint32_t>(std::stoul(match[1].str()));
+    return {count * 4, count == 2 ? 8u : 16u};
+  }
+  const auto found = structs.find(type);
+  return found != structs.end() ? found->second : Extent{0, 4};
+}
+
+uint32_t round_up(uint32_t value, uint32_t step) { return (value + step - 1) / step * step; }
+
+std::string without_comments(const std::string& text) {
+  static const std::regex comment("//[^\n]*");
+  return std::regex_replace(text, comment, "");
+}
+
+}  // namespace
+
+uint32_t params_bytes(const std::string& wgsl, const std::string& kernel) {
+  static const std::regex declaration(R"(struct\s+(\w+)\s*\{([^}]*)\})");
+  static const std::regex field(R"((\w+)\s*:\s*([\w<>]+)\s*(,|$))");
+  const std::string text = without_comments(wgsl);
+  Structs structs;
+  for (std::sregex_iterator it(text.begin(), text.end(), declaration), end; it != end; ++it) {
+    const std::string name = (*it)[1].str();
+    const std::string body = (*it)[2].str();
+    Extent extent;
+    bool plain = true;
+    for (std::sregex_iterator f(body.begin(), body.end(), field); f != end; ++f) {
+      const Extent member = extent_of((*f)[2].str(), structs);
+      plain = plain && member.bytes != 0 && extent.bytes % member.align == 0;
+      if (name == "Params" && !plain) {
+        fail(ErrorKind::Internal, Subject::Device,
+             "The struct Params of kernel {} has a field {} that no C++ struct of 4-byte fields "
+             "matches: a gap lies before it, or its type {} is not made of 32-bit numbers.",
+             kernel, (*f)[1].str(), (*f)[2].str());
+      }
+      extent.bytes = round_up(extent.bytes, member.align) + member.bytes;
+      extent.align = std::max(extent.align, member.align);
+    }
+    if (name == "Params") {
+      return extent.bytes;
+    }
+    structs[name] = {plain ? round_up(extent.bytes, extent.align) : 0, extent.align};
+  }
+  return 0;
+}
+
+}  // namespace candela::wgpu
