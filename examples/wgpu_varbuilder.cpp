@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/error.h"
 #include "tensor/ops.h"
 #include "weights/weights.h"
 #include "weights/writer.h"
