@@ -175,9 +175,13 @@ void append_value(std::string& line, const Field::Value& value) {
 
 }  // namespace
 
-void log::configure(std::string_view levels) { front().set(parse(levels)); }
+void log::configure(std::string_view levels) {
+  front().set(parse(levels));
+}
 
-bool log::enabled(Level level, Area area) { return front().enabled(level, area); }
+bool log::enabled(Level level, Area area) {
+  return front().enabled(level, area);
+}
 
 void log::write(Level level, Area area, std::string_view event, Fields fields) {
   if (!enabled(level, area)) {

@@ -44,7 +44,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
   if (file.number() < 0) {
     fail_with(errno, path, "Opening");
   }
-  struct stat info {};
+  struct stat info{};
   if (::fstat(file.number(), &info) != 0) {
     fail_with(errno, path, "Reading the size of");
   }

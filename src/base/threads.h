@@ -10,7 +10,8 @@ namespace candela {
 int available_cores();
 
 /// A fixed set of threads that share loops. The caller works along, so a pool of 1 has no thread of
-/// its own. Several threads may call at once: one gets the workers, the others run their loop alone.
+/// its own. Several threads may call at once: one gets the workers, the others run their loop
+/// alone.
 class ThreadPool {
  public:
   /// @param threads  Including the caller; 0 or less means all available cores.

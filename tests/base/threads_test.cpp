@@ -32,9 +32,8 @@ TEST(ThreadPool, CoversEveryIndexOnce) {
 
 TEST(ThreadPool, RangesKeepTheGrain) {
   ThreadPool pool(4);
-  pool.parallel_for(103, 10, [&](int64_t begin, int64_t end) {
-    EXPECT_TRUE(end - begin >= 10 || end == 103);
-  });
+  pool.parallel_for(
+      103, 10, [&](int64_t begin, int64_t end) { EXPECT_TRUE(end - begin >= 10 || end == 103); });
 }
 
 TEST(ThreadPool, NestedLoopsRunInPlace) {
