@@ -25,8 +25,12 @@ struct ConvTranspose1dParams {
   uint32_t bias_offset, bias_stride, bias_kind;
 };
 
-uint32_t size(int64_t value) { return narrow_u32(value, "a size of a convolution"); }
-uint32_t stride(const View& view, int axis) { return size(view.layout.stride(axis)); }
+uint32_t size(int64_t value) {
+  return narrow_u32(value, "a size of a convolution");
+}
+uint32_t stride(const View& view, int axis) {
+  return size(view.layout.stride(axis));
+}
 
 void require_f32(const View& view, const char* op) {
   if (view.dtype != DType::F32) {
@@ -160,8 +164,8 @@ void WgpuBackend::conv_transpose1d(const ConvTranspose1dArgs& args, const View& 
   params.y_batch = stride(y, 0);
   params.y_channel = stride(y, 1);
   params.y_time = stride(y, 2);
-  run_conv(*stream_, "conv_transpose1d", "conv_transpose1d", params, args.x, args.weight,
-           args.bias, y);
+  run_conv(*stream_, "conv_transpose1d", "conv_transpose1d", params, args.x, args.weight, args.bias,
+           y);
 }
 
 }  // namespace candela::wgpu

@@ -53,7 +53,9 @@ Params row_params(const Layout& x, const Layout& y, const View& from, const char
   return params;
 }
 
-Layout rows_of_last(const View& view) { return without_axis(view.layout, view.rank() - 1); }
+Layout rows_of_last(const View& view) {
+  return without_axis(view.layout, view.rank() - 1);
+}
 
 }  // namespace
 
@@ -82,8 +84,8 @@ void WgpuBackend::reduce(ReduceKind kind, const View& x, const View& y) {
     const View to = last ? y : scratch(y.shape().inserted(y.rank(), chunks), DType::F32);
     const Bound source(from, op);
     const Bound target(to, op);
-    auto params = row_params<ReduceRowsParams>(
-        rows_of_last(from), last ? to.layout : rows_of_last(to), from, op);
+    auto params = row_params<ReduceRowsParams>(rows_of_last(from),
+                                               last ? to.layout : rows_of_last(to), from, op);
     params.chunk = static_cast<uint32_t>(kSumChunk);
     params.chunks = static_cast<uint32_t>(chunks);
     params.x_offset = source.offset();

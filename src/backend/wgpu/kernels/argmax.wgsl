@@ -29,12 +29,12 @@ var<workgroup> keys: array<u32, 256>;
 var<workgroup> places: array<u32, 256>;
 
 // Candidate i of the row that begins at `from`: its key and its index in the whole row.
-fn candidate(from: u32, i: u32) -> vec2<u32> {
+fn candidate(base: u32, i: u32) -> vec2<u32> {
 //:if PAIRS_IN
-  let at = from + 2u * i;
+  let at = base + 2u * i;
   return vec2<u32>(x[at], x[at + 1u]);
 //:else
-  let at = from + i * params.x_stride;
+  let at = base + i * params.x_stride;
   let key = key_of(f32_bits(params.x_kind, x[word_index(params.x_kind, at)], at));
 //:if LEAST
   return vec2<u32>(reversed_key(key), i);
@@ -55,11 +55,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let number = workgroup_index(group, groups);
   let row = min(number / params.chunks, params.rows - 1u);
   let c = number % params.chunks;
-  let from = params.x_offset + strided(row, params.sizes, params.x_strides, params.rank);
+  let base = params.x_offset + strided(row, params.sizes, params.x_strides, params.rank);
   let end = min(params.cols, (c + 1u) * params.chunk);
   var best = vec2<u32>(0u, 0xffffffffu);
   for (var i = c * params.chunk + thread; i < end; i += 256u) {
-    best = better(best, candidate(from, i));
+    best = better(best, candidate(base, i));
   }
   keys[thread] = best.x;
   places[thread] = best.y;

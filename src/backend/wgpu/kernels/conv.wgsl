@@ -59,14 +59,14 @@ fn weight_at(at: u32) -> f32 {
 }
 
 // Taps of channel c that fall into x; (top, left) counts from before the padding.
-fn channel_sum(from: u32, taps: u32, top: u32, left: u32) -> f32 {
+fn channel_sum(base: u32, taps: u32, top: u32, left: u32) -> f32 {
   var sum = 0.0;
   for (var i = 0u; i < params.taps_h; i++) {
     let row = top + i * params.dilation_h;
     if (row < params.pad_h || row - params.pad_h >= params.height) {
       continue;
     }
-    let line = from + (row - params.pad_h) * params.x_row;
+    let line = base + (row - params.pad_h) * params.x_row;
     for (var j = 0u; j < params.taps_w; j++) {
       let column = left + j * params.dilation_w;
       if (column >= params.pad_w && column - params.pad_w < params.width) {
@@ -93,11 +93,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let o = plane % params.outs;
   let b = plane / params.outs;
   let first = o / params.group_outs * params.channels;
-  let from = params.x_offset + b * params.x_batch + first * params.x_channel;
+  let base = params.x_offset + b * params.x_batch + first * params.x_channel;
   let taps = params.w_offset + o * params.w_out;
   var sum = 0.0;
   for (var c = 0u; c < params.channels; c++) {
-    sum += channel_sum(from + c * params.x_channel, taps + c * params.w_channel,
+    sum += channel_sum(base + c * params.x_channel, taps + c * params.w_channel,
                        row * params.stride_h, column * params.stride_w);
   }
 //:if BIAS

@@ -67,13 +67,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let tap = u - latest * params.stride;
   var sum = 0.0;
   for (var c = first; c < first + params.channels; c++) {
-    let from = params.x_offset + b * params.x_batch + c * params.x_channel;
+    let base = params.x_offset + b * params.x_batch + c * params.x_channel;
     let taps = params.w_offset + c * params.w_channel + o % params.group_outs * params.w_out;
     var k = tap;
     for (var back = 0u; back <= latest && k < params.taps; back++) {
       let s = latest - back;
       if (s < params.time) {
-        sum += x[from + s * params.x_time] * weight_at(taps + k * params.w_tap);
+        sum += x[base + s * params.x_time] * weight_at(taps + k * params.w_tap);
       }
       k += params.stride;
     }

@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
         @builtin(local_invocation_index) thread: u32) {
   let number = workgroup_index(group, groups);
   let row = min(number, params.rows - 1u);
-  let from = params.x_offset + strided(row, params.sizes, params.x_strides, params.rank);
+  let base = params.x_offset + strided(row, params.sizes, params.x_strides, params.rank);
   let to = params.y_offset + strided(row, params.sizes, params.y_strides, params.rank);
   var carry = 0.0;
   for (var begin = 0u; begin < params.cols; begin += 1024u) {
@@ -39,7 +39,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     for (var j = 0u; j < 4u; j++) {
       let i = begin + 4u * thread + j;
       if (i < params.cols) {
-        let at = from + i * params.x_stride;
+        let at = base + i * params.x_stride;
         let word = x[word_index(params.x_kind, at)];
         sum += bitcast<f32>(f32_bits(params.x_kind, word, at));
       }

@@ -5,12 +5,12 @@
 @group(0) @binding(1) var<storage, read> x: array<u32>;
 //:include walk
 
-fn element_bits(i: u32) -> u32 {
-  let place = index[offset_x0(i)];
+fn element_bits(at: vec4<u32>) -> u32 {
+  let place = index[at.x];
   if (place >= params.kinds.z) {
     return 0u;
   }
-  let at = offset_x1(i) + place * params.offsets.z;
+  let i = at.y + place * params.offsets.z;
   let kind = params.kinds.y;
-  return bits_in_word(kind, x[word_index(kind, at)], at);
+  return bits_in_word(kind, x[word_index(kind, i)], i);
 }

@@ -84,7 +84,9 @@ fn four(index_low: u32, index_high: u32) -> vec4<f32> {
 fn block(low: u32, high: u32, number: u32) -> vec4<f32> {
   let index_low = (low >> 2u) | (high << 30u);
   let at = index_low + number;
-  return four(at, (high >> 2u) + select(0u, 1u, at < index_low));
+  // Arithmetic shift: the element in front of a tensor's first has the index -1.
+  let index_high = bitcast<u32>(bitcast<i32>(high) >> 2u);
+  return four(at, index_high + select(0u, 1u, at < index_low));
 }
 
 @compute @workgroup_size(256)

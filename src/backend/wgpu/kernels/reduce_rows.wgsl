@@ -84,10 +84,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
         @builtin(local_invocation_index) thread: u32) {
   let row = workgroup_index(group, groups) * 256u + thread;
   if (row < params.rows) {
-    let from = params.x_offset + strided(row, params.sizes, params.x_strides, params.rank);
+    let base = params.x_offset + strided(row, params.sizes, params.x_strides, params.rank);
     var value = kNothing;
     for (var i = 0u; i < params.cols; i++) {
-      value = joined(value, load(from + i * params.x_stride));
+      value = joined(value, load(base + i * params.x_stride));
     }
     y[params.y_offset + strided(row, params.sizes, params.y_strides, params.rank)] =
       result_bits(value);
@@ -103,11 +103,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let number = workgroup_index(group, groups);
   let row = min(number / params.chunks, params.rows - 1u);
   let c = number % params.chunks;
-  let from = params.x_offset + strided(row, params.sizes, params.x_strides, params.rank);
+  let base = params.x_offset + strided(row, params.sizes, params.x_strides, params.rank);
   let end = min(params.cols, (c + 1u) * params.chunk);
   var value = kNothing;
   for (var i = c * params.chunk + thread; i < end; i += 256u) {
-    value = joined(value, load(from + i * params.x_stride));
+    value = joined(value, load(base + i * params.x_stride));
   }
   partial[thread] = value;
   for (var step = 128u; step > 0u; step /= 2u) {

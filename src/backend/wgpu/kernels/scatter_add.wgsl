@@ -33,13 +33,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   if (lane >= params.lanes) {
     return;
   }
-  let from = params.x_offset + strided(lane, params.sizes, params.x_strides, params.rank);
+  let base = params.x_offset + strided(lane, params.sizes, params.x_strides, params.rank);
   let at = params.index_offset + strided(lane, params.sizes, params.index_strides, params.rank);
   let to = params.y_offset + strided(lane, params.sizes, params.y_strides, params.rank);
   for (var i = 0u; i < params.length; i++) {
     let place = index[at + i * params.index_stride];
     if (place < params.limit) {
-      y[to + place * params.y_stride] += x[from + i * params.x_stride];
+      y[to + place * params.y_stride] += x[base + i * params.x_stride];
     }
   }
 }

@@ -6,14 +6,16 @@
 //:include walk
 //:include math
 
-fn element_bits(i: u32) -> u32 {
+fn element_bits(at: vec4<u32>) -> u32 {
   let k = params.kinds;
-  let ix = offset_x0(i);
-  let ia = offset_x1(i);
-  let ib = offset_x2(i);
-  let v = real_from_bits(k.x, bits_in_word(k.x, x[word_index(k.x, ix)], ix));
-  let a = real_from_bits(k.y, bits_in_word(k.y, alpha[word_index(k.y, ia)], ia));
-  let b = real_from_bits(k.z, bits_in_word(k.z, beta[word_index(k.z, ib)], ib));
+  let v = real_from_bits(k.x, bits_in_word(k.x, x[word_index(k.x, at.x)], at.x));
+  let a = real_from_bits(k.y, bits_in_word(k.y, alpha[word_index(k.y, at.y)], at.y));
+  let b = real_from_bits(k.z, bits_in_word(k.z, beta[word_index(k.z, at.z)], at.z));
   let s = sin_wide(exp(a) * v);
-  return bits_from_real(k.w, v + s * s / (exp(b) + 1.0e-9));
+  let result = v + s * s / (exp(b) + 1.0e-9);
+//:if Y_WORD
+  return bitcast<u32>(result);
+//:else
+  return half_from_real(k.w, result);
+//:end
 }

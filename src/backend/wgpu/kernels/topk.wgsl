@@ -49,11 +49,11 @@ fn reversed_place(i: u32) -> u32 {
   return kChunk - 1u - i;
 }
 
-fn load_key(from: u32, i: u32) -> u32 {
+fn load_key(base: u32, i: u32) -> u32 {
 //:if PAIRS_IN
-  return x[from + 2u * i];
+  return x[base + 2u * i];
 //:else
-  let at = from + i * params.x_stride;
+  let at = base + i * params.x_stride;
   let key = key_of(f32_bits(params.x_kind, x[word_index(params.x_kind, at)], at));
   return select(key, 1u, key == kNanKey);
 //:end
@@ -71,7 +71,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let number = workgroup_index(group, groups);
   let row = min(number / params.chunks, params.rows - 1u);
   let c = number % params.chunks;
-  let from = params.x_offset + strided(row, params.sizes, params.x_strides, params.rank);
+  let base = params.x_offset + strided(row, params.sizes, params.x_strides, params.rank);
   let begin = c * kChunk;
   let count = min(params.cols - begin, kChunk);
   // Short chunks are filled up with keys below all others, if only to k elements.
@@ -79,7 +79,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   for (var i = thread; i < length; i += 256u) {
     keys[i] = 0u;
     if (i < count) {
-      keys[i] = load_key(from, begin + i);
+      keys[i] = load_key(base, begin + i);
     }
   }
   var fixed = vec2<u32>(0u, 0u);
@@ -133,7 +133,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
       rank += select(0u, 1u, best_keys[i] > key || (best_keys[i] == key && best_places[i] < place));
     }
 //:if PAIRS_IN
-    let index = x[from + 2u * min(begin + place, params.cols - 1u) + 1u];
+    let index = x[base + 2u * min(begin + place, params.cols - 1u) + 1u];
 //:else
     let index = begin + place;
 //:end

@@ -43,12 +43,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   if (id >= params.y_rows) {
     return;
   }
-  let from = params.x_offset + strided(item, params.sizes, params.x_strides, params.rank);
+  let base = params.x_offset + strided(item, params.sizes, params.x_strides, params.rank);
   let to = params.y_offset + id * params.y_row_stride +
            strided(item, params.sizes, params.y_strides, params.rank);
-  var bits = bits_in_word(params.x_kind, x[word_index(params.x_kind, from)], from);
+  var bits = bits_in_word(params.x_kind, x[word_index(params.x_kind, base)], base);
   if (params.raw == 0u) {
-    bits = bits_from_real(params.y_kind, real_from_bits(params.x_kind, bits));
+//:if HALF
+    bits = half_from_real(params.y_kind, real_from_bits(params.x_kind, bits));
+//:else
+    bits = word_from_real(params.y_kind, real_from_bits(params.x_kind, bits));
+//:end
   }
 //:if HALF
   let shift = (to & 1u) << 4u;
