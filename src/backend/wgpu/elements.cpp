@@ -16,7 +16,7 @@ constexpr size_t kY = 3;  // y's place in the params
 void put_layout(ElementParams& params, size_t place, const Layout& layout) {
   const int rank = layout.rank();
   for (int d = 0; d < rank; ++d) {
-    params.strides[place][rank - 1 - d] = narrow_u32(layout.stride(d), "stride");
+    params.strides[rank - 1 - d][place] = narrow_u32(layout.stride(d), "stride");
   }
   params.offsets[place] = narrow_u32(layout.offset, "offset");
 }

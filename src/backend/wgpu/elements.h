@@ -15,7 +15,7 @@ namespace candela::wgpu {
 /// Params of kernels/walk.wgsl.
 struct ElementParams {
   uint32_t sizes[8] = {1, 1, 1, 1, 1, 1, 1, 1};  ///< innermost first
-  uint32_t strides[4][8] = {};                   ///< of x0, x1, x2, y
+  uint32_t strides[6][4] = {};                   ///< [dimension][x0, x1, x2, y]
   uint32_t offsets[4] = {};
   uint32_t kinds[4] = {};
   uint32_t count = 0;

@@ -19,7 +19,14 @@ using Structs = std::map<std::string, Extent>;
 /// u32, vec4<f32>, vec2u, or a struct seen before; 0 bytes for anything else.
 Extent extent_of(const std::string& type, const Structs& structs) {
   static const std::regex vector("vec([234])(<[uif]32>|[uif])");
+  static const std::regex array("array<(.+),([0-9]+)u?>");
   std::smatch match;
+  if (std::regex_match(type, match, array)) {
+    // wgpu-native wants elements of uniform arrays 16 bytes apart.
+    const Extent element = extent_of(match[1].str(), structs);
+    const auto count = static_cast<uint32_t>(std::stoul(match[2].str()));
+    return {element.bytes % 16 == 0 ? element.bytes * count : 0, element.align};
+  }
   if (type == "u32" || type == "i32" || type == "f32") {
     return {4, 4};
   }
@@ -33,6 +40,11 @@ Extent extent_of(const std::string& type, const Structs& structs) {
 
 uint32_t round_up(uint32_t value, uint32_t step) { return (value + step - 1) / step * step; }
 
+std::string without_spaces(std::string text) {
+  std::erase(text, ' ');
+  return text;
+}
+
 std::string without_comments(const std::string& text) {
   static const std::regex comment("//[^\n]*");
   return std::regex_replace(text, comment, "");
@@ -42,7 +54,7 @@ std::string without_comments(const std::string& text) {
 
 uint32_t params_bytes(const std::string& wgsl, const std::string& kernel) {
   static const std::regex declaration(R"(struct\s+(\w+)\s*\{([^}]*)\})");
-  static const std::regex field(R"((\w+)\s*:\s*([\w<>]+)\s*(,|$))");
+  static const std::regex field(R"((\w+)\s*:\s*([\w]+(?:<[\w<>, ]*>)?)\s*(,|$))");
   const std::string text = without_comments(wgsl);
   Structs structs;
   for (std::sregex_iterator it(text.begin(), text.end(), declaration), end; it != end; ++it) {
@@ -51,7 +63,7 @@ uint32_t params_bytes(const std::string& wgsl, const std::string& kernel) {
     Extent extent;
     bool plain = true;
     for (std::sregex_iterator f(body.begin(), body.end(), field); f != end; ++f) {
-      const Extent member = extent_of((*f)[2].str(), structs);
+      const Extent member = extent_of(without_spaces((*f)[2].str()), structs);
       plain = plain && member.bytes != 0 && extent.bytes % member.align == 0;
       if (name == "Params" && !plain) {
         fail(ErrorKind::Internal, Subject::Device,

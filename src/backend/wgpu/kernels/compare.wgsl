@@ -22,10 +22,8 @@ fn value_from(kind: u32, word: u32, at: u32) -> Value {
 //:end
 }
 
-fn element_bits(index: u32) -> u32 {
-  let at0 = offset_x0(index);
-  let at1 = offset_x1(index);
-  let x0 = value_from(params.kinds.x, input0[word_index(params.kinds.x, at0)], at0);
-  let x1 = value_from(params.kinds.y, input1[word_index(params.kinds.y, at1)], at1);
+fn element_bits(at: vec4<u32>) -> u32 {
+  let x0 = value_from(params.kinds.x, input0[word_index(params.kinds.x, at.x)], at.x);
+  let x1 = value_from(params.kinds.y, input1[word_index(params.kinds.y, at.y)], at.y);
   return select(0u, 1u, x0 {{OPERATOR}} x1);
 }

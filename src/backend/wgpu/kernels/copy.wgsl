@@ -30,15 +30,23 @@ fn block_element(kind: u32, at: u32) -> f32 {
   return nibble(block * 20u + 4u, j) * f16_at(block * 20u) + f16_at(block * 20u + 2u);
 }
 
-fn element_bits(index: u32) -> u32 {
+fn converted(value: f32) -> u32 {
+//:if Y_WORD
+  return word_from_real(params.kinds.w, value);
+//:else
+  return half_from_real(params.kinds.w, value);
+//:end
+}
+
+fn element_bits(place: vec4<u32>) -> u32 {
   let kind = params.kinds.x;
-  let at = offset_x0(index);
+  let at = place.x;
   if (kind >= 5u) {
-    return bits_from_real(params.kinds.w, block_element(kind, at));
+    return converted(block_element(kind, at));
   }
   let bits = bits_in_word(kind, x[word_index(kind, at)], at);
   if (params.kinds.z == 1u) {
     return bits;
   }
-  return bits_from_real(params.kinds.w, real_from_bits(kind, bits));
+  return converted(real_from_bits(kind, bits));
 }

@@ -33,18 +33,20 @@ fn compute(x: Value, a: f32, b: f32) -> Value {
   return {{EXPRESSION}};
 }
 
-fn element_bits(index: u32) -> u32 {
-  let at0 = offset_x0(index);
-  let x0 = value_from(params.kinds.x, input0[word_index(params.kinds.x, at0)], at0);
+fn element_bits(at: vec4<u32>) -> u32 {
+  let x0 = value_from(params.kinds.x, input0[word_index(params.kinds.x, at.x)], at.x);
 //:if BINARY
-  let at1 = offset_x1(index);
-  let x1 = value_from(params.kinds.y, input1[word_index(params.kinds.y, at1)], at1);
+  let x1 = value_from(params.kinds.y, input1[word_index(params.kinds.y, at.y)], at.y);
   let result = compute(x0, x1);
 //:else
   let result = compute(x0, params.a, params.b);
 //:end
 //:if REAL
-  return bits_from_real(params.kinds.w, result);
+//:if Y_WORD
+  return bitcast<u32>(result);
+//:else
+  return half_from_real(params.kinds.w, result);
+//:end
 //:else
   return bitcast<u32>(result);
 //:end

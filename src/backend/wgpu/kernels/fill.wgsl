@@ -1,6 +1,6 @@
 // fill: y = the element whose bits are params.kinds.x. Any strides.
 //:include walk
 
-fn element_bits(index: u32) -> u32 {
+fn element_bits(at: vec4<u32>) -> u32 {
   return params.kinds.x;
 }

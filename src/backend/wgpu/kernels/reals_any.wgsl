@@ -26,11 +26,17 @@ fn real_from_bits(kind: u32, bits: u32) -> f32 {
   }
 }
 
-/// Integers truncate and saturate.
-fn bits_from_real(kind: u32, value: f32) -> u32 {
+/// For the 16-bit kinds.
+fn half_from_real(kind: u32, value: f32) -> u32 {
+  if (kind == 1u) {
+    return f32_to_bf16(value);
+  }
+  return f32_to_f16(value);
+}
+
+/// For the 32-bit kinds. Integers truncate and saturate.
+fn word_from_real(kind: u32, value: f32) -> u32 {
   switch kind {
-    case 1u: { return f32_to_bf16(value); }
-    case 2u: { return f32_to_f16(value); }
     case 3u: {
       let inside = bitcast<u32>(i32(clamp(value, -2147483648.0, 2147483520.0)));
       return select(inside, 0x7fffffffu, value >= 2147483648.0);
@@ -40,4 +46,11 @@ fn bits_from_real(kind: u32, value: f32) -> u32 {
     }
     default: { return bitcast<u32>(value); }
   }
+}
+
+fn bits_from_real(kind: u32, value: f32) -> u32 {
+  if (is_half(kind)) {
+    return half_from_real(kind, value);
+  }
+  return word_from_real(kind, value);
 }

@@ -5,12 +5,12 @@
 @group(0) @binding(2) var<storage, read> on_false: array<u32>;
 //:include walk
 
-fn element_bits(index: u32) -> u32 {
+fn element_bits(place: vec4<u32>) -> u32 {
   let kind = params.kinds.w;
-  if (condition[offset_x0(index)] != 0u) {
-    let at = offset_x1(index);
+  if (condition[place.x] != 0u) {
+    let at = place.y;
     return bits_in_word(kind, on_true[word_index(kind, at)], at);
   }
-  let at = offset_x2(index);
+  let at = place.z;
   return bits_in_word(kind, on_false[word_index(kind, at)], at);
 }
