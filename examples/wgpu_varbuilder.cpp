@@ -19,8 +19,8 @@ namespace {
 std::string write_small_file() {
   const Device cpu = Device::cpu();
   SafetensorsWriter writer;
-  writer.add("layers.0.weight", Tensor::from_vector<float>({1, 2, 3, 4, 5, 6}, {2, 3}, cpu)
-                                    .to_dtype(DType::BF16));
+  writer.add("layers.0.weight",
+             Tensor::from_vector<float>({1, 2, 3, 4, 5, 6}, {2, 3}, cpu).to_dtype(DType::BF16));
   writer.add("layers.0.norm", Tensor::ones({3}, DType::F32, cpu));
   const auto path = std::filesystem::temp_directory_path() / "candela_varbuilder.safetensors";
   writer.save(path.string());

@@ -31,17 +31,38 @@ struct TensorType {
 
 // Source: ggml.h, enum ggml_type. Numbers 4, 5, 31 to 33 and 36 to 38 were withdrawn.
 constexpr TensorType kTensorTypes[] = {
-    {0, "F32", DType::F32},   {1, "F16", DType::F16},   {2, "Q4_0", DType::Q4_0},
-    {3, "Q4_1", DType::Q4_1}, {6, "Q5_0", {}},          {7, "Q5_1", {}},
-    {8, "Q8_0", DType::Q8_0}, {9, "Q8_1", {}},          {10, "Q2_K", {}},
-    {11, "Q3_K", {}},         {12, "Q4_K", {}},         {13, "Q5_K", {}},
-    {14, "Q6_K", {}},         {15, "Q8_K", {}},         {16, "IQ2_XXS", {}},
-    {17, "IQ2_XS", {}},       {18, "IQ3_XXS", {}},      {19, "IQ1_S", {}},
-    {20, "IQ4_NL", {}},       {21, "IQ3_S", {}},        {22, "IQ2_S", {}},
-    {23, "IQ4_XS", {}},       {24, "I8", {}},           {25, "I16", {}},
-    {26, "I32", DType::I32},  {27, "I64", DType::I64},  {28, "F64", {}},
-    {29, "IQ1_M", {}},        {30, "BF16", DType::BF16}, {34, "TQ1_0", {}},
-    {35, "TQ2_0", {}},        {39, "MXFP4", {}},
+    {0, "F32", DType::F32},
+    {1, "F16", DType::F16},
+    {2, "Q4_0", DType::Q4_0},
+    {3, "Q4_1", DType::Q4_1},
+    {6, "Q5_0", {}},
+    {7, "Q5_1", {}},
+    {8, "Q8_0", DType::Q8_0},
+    {9, "Q8_1", {}},
+    {10, "Q2_K", {}},
+    {11, "Q3_K", {}},
+    {12, "Q4_K", {}},
+    {13, "Q5_K", {}},
+    {14, "Q6_K", {}},
+    {15, "Q8_K", {}},
+    {16, "IQ2_XXS", {}},
+    {17, "IQ2_XS", {}},
+    {18, "IQ3_XXS", {}},
+    {19, "IQ1_S", {}},
+    {20, "IQ4_NL", {}},
+    {21, "IQ3_S", {}},
+    {22, "IQ2_S", {}},
+    {23, "IQ4_XS", {}},
+    {24, "I8", {}},
+    {25, "I16", {}},
+    {26, "I32", DType::I32},
+    {27, "I64", DType::I64},
+    {28, "F64", {}},
+    {29, "IQ1_M", {}},
+    {30, "BF16", DType::BF16},
+    {34, "TQ1_0", {}},
+    {35, "TQ2_0", {}},
+    {39, "MXFP4", {}},
 };
 
 const TensorType* tensor_type(uint32_t number) {
@@ -61,7 +82,10 @@ struct Entry {
   uint64_t bytes = 0;
 };
 
-void check_text(std::string_view text, uint64_t most, std::string_view what, std::string_view file) {
+void check_text(std::string_view text,
+                uint64_t most,
+                std::string_view what,
+                std::string_view file) {
   if (text.empty() || text.size() > most) {
     corrupt("A {} of {} has {} bytes; it must have 1 to {}.", what, file, text.size(), most);
   }

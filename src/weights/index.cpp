@@ -50,9 +50,9 @@ std::vector<NamePair> read_map(const dom::object& map, std::string_view name) {
     pairs.emplace_back(tensor, shard);
   }
   std::sort(pairs.begin(), pairs.end());
-  const auto twice = std::adjacent_find(
-      pairs.begin(), pairs.end(),
-      [](const NamePair& a, const NamePair& b) { return a.first == b.first; });
+  const auto twice =
+      std::adjacent_find(pairs.begin(), pairs.end(),
+                         [](const NamePair& a, const NamePair& b) { return a.first == b.first; });
   if (twice != pairs.end()) {
     fail(ErrorKind::CorruptData, Subject::Model, "Tensor {} stands twice in weight_map of {}.",
          twice->first, name);

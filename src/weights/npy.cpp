@@ -20,9 +20,9 @@ struct NpyType {
 };
 
 // The first entry of a dtype is the one written.
-constexpr NpyType kTypes[] = {{"<f4", DType::F32},  {"<f2", DType::F16}, {"<u2", DType::BF16},
-                              {"|u1", DType::U8},   {"|b1", DType::U8},  {"<i4", DType::I32},
-                              {"<u4", DType::U32},  {"<i8", DType::I64}};
+constexpr NpyType kTypes[] = {{"<f4", DType::F32}, {"<f2", DType::F16}, {"<u2", DType::BF16},
+                              {"|u1", DType::U8},  {"|b1", DType::U8},  {"<i4", DType::I32},
+                              {"<u4", DType::U32}, {"<i8", DType::I64}};
 
 /// Takes the header apart, e.g. {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }
 class HeaderReader {
@@ -147,8 +147,7 @@ HostArray parse_npy(HostPiece file, std::string_view name) {
   const auto truncated = [&] {
     fail(ErrorKind::CorruptData, Subject::Input, "{} ends inside its header.", name);
   };
-  if (file.size() < kMagic.size() ||
-      std::memcmp(file.data(), kMagic.data(), kMagic.size()) != 0) {
+  if (file.size() < kMagic.size() || std::memcmp(file.data(), kMagic.data(), kMagic.size()) != 0) {
     fail(ErrorKind::CorruptData, Subject::Input, "{} is no .npy file.", name);
   }
   if (file.size() < 10) {
@@ -208,8 +207,8 @@ std::vector<std::byte> encode_npy(const HostArray& array) {
   text.append(63 - (kMagic.size() + 4 + text.size()) % 64, ' ');
   text += '\n';
   std::string head(kMagic);
-  head += {'\x01', '\x00', static_cast<char>(text.size() & 0xff),
-           static_cast<char>(text.size() >> 8)};
+  head +=
+      {'\x01', '\x00', static_cast<char>(text.size() & 0xff), static_cast<char>(text.size() >> 8)};
   head += text;
   const auto* begin = reinterpret_cast<const std::byte*>(head.data());
   std::vector<std::byte> out(begin, begin + head.size());

@@ -36,8 +36,8 @@ DType dtype_of(std::string_view text, std::string_view name, std::string_view fi
     }
   }
   static constexpr std::string_view kOthers[] = {
-      "F64",     "I8",        "I16",     "U16",        "U64",        "C64",     "F8_E4M3", "F8_E5M2",
-      "F8_E8M0", "F6_E2M3",   "F6_E3M2", "F4",         "F8_E4M3FNUZ", "F8_E5M2FNUZ"};
+      "F64",     "I8",      "I16",     "U16",     "U64", "C64",         "F8_E4M3",
+      "F8_E5M2", "F8_E8M0", "F6_E2M3", "F6_E3M2", "F4",  "F8_E4M3FNUZ", "F8_E5M2FNUZ"};
   if (std::find(std::begin(kOthers), std::end(kOthers), text) != std::end(kOthers)) {
     fail(ErrorKind::Unsupported, Subject::Model,
          "Tensor {} in {} has dtype {}, which candela does not read; convert it to BF16 or F32.",
@@ -195,14 +195,16 @@ HostPiece header_of(HostPiece file, std::string_view name) {
   uint64_t length = 0;
   std::memcpy(&length, file.data(), sizeof(length));
   if (length > kMaxSafetensorsHeader) {
-    corrupt("The header of {} claims {} bytes; at most {} are allowed, so this is no safetensors "
-            "file or a broken one.",
-            name, length, kMaxSafetensorsHeader);
+    corrupt(
+        "The header of {} claims {} bytes; at most {} are allowed, so this is no safetensors "
+        "file or a broken one.",
+        name, length, kMaxSafetensorsHeader);
   }
   if (length > file.size() - 8) {
-    corrupt("The header of {} claims {} bytes, but the file has only {} after the length; it is "
-            "truncated, so download it again.",
-            name, length, file.size() - 8);
+    corrupt(
+        "The header of {} claims {} bytes, but the file has only {} after the length; it is "
+        "truncated, so download it again.",
+        name, length, file.size() - 8);
   }
   const HostPiece header = file.subspan(8, length);
   if (header.empty() || header[0] != std::byte{'{'}) {

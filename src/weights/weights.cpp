@@ -51,7 +51,8 @@ StoragePtr put_on_device(std::span<const WeightInfo* const> pieces,
 
 /// Elements that one output of a matrix or convolution sums over.
 int64_t inputs_of(const Shape& shape) {
-  return shape.rank() < 2 ? 1 : std::max<int64_t>(1, shape.elements() / std::max<int64_t>(1, shape[0]));
+  return shape.rank() < 2 ? 1
+                          : std::max<int64_t>(1, shape.elements() / std::max<int64_t>(1, shape[0]));
 }
 
 }  // namespace
@@ -77,7 +78,8 @@ struct Weights::State {
 };
 
 Weights::Weights(std::shared_ptr<const WeightSource> source, Device device)
-    : state_(std::make_shared<State>(State{std::move(source), {}, std::move(device), {}, 0, 0, {}})) {
+    : state_(
+          std::make_shared<State>(State{std::move(source), {}, std::move(device), {}, 0, 0, {}})) {
   state_->used.resize(state_->source ? state_->source->tensors().size() : 0);
 }
 
@@ -87,7 +89,9 @@ Weights Weights::synthetic(Device device, uint64_t seed) {
   return weights;
 }
 
-bool Weights::is_synthetic() const { return state_->synthetic.has_value(); }
+bool Weights::is_synthetic() const {
+  return state_->synthetic.has_value();
+}
 
 Weights Weights::pp(std::string_view name) const {
   Weights below = *this;
@@ -95,7 +99,9 @@ Weights Weights::pp(std::string_view name) const {
   return below;
 }
 
-Weights Weights::pp(int64_t index) const { return pp(std::to_string(index)); }
+Weights Weights::pp(int64_t index) const {
+  return pp(std::to_string(index));
+}
 
 Weights Weights::with_renamer(Renamer rename) const {
   Weights renamed = *this;
@@ -103,7 +109,9 @@ Weights Weights::with_renamer(Renamer rename) const {
   return renamed;
 }
 
-const Device& Weights::device() const { return state_->device; }
+const Device& Weights::device() const {
+  return state_->device;
+}
 
 const WeightSource& Weights::source() const {
   if (state_->source == nullptr) {
@@ -141,7 +149,9 @@ const WeightInfo& Weights::require(std::string_view name) const {
        in_file, alias, near_names_hint(state_->source->tensors(), in_file));
 }
 
-const WeightInfo& Weights::info(std::string_view name) const { return require(name); }
+const WeightInfo& Weights::info(std::string_view name) const {
+  return require(name);
+}
 
 Tensor Weights::load(std::span<const WeightInfo* const> pieces, const Shape& shape) const {
   const WeightInfo& first = *pieces.front();
@@ -168,8 +178,7 @@ Tensor Weights::load(std::span<const WeightInfo* const> pieces, const Shape& sha
 
 Tensor Weights::get(std::string_view name, const Shape& expected) const {
   if (is_synthetic()) {
-    Tensor made =
-        state_->synthetic->make(full_name(name), expected, inputs_of(expected), device());
+    Tensor made = state_->synthetic->make(full_name(name), expected, inputs_of(expected), device());
     state_->advance(made.view().storage->bytes());
     return made;
   }
@@ -239,8 +248,8 @@ void Weights::ignore(std::string_view prefix) const {
   const std::vector<WeightInfo>& tensors = state_->source->tensors();
   for (size_t i = 0; i < tensors.size(); ++i) {
     const std::string& name = tensors[i].name;
-    const bool inside = below.empty() || name == below ||
-                        (name.starts_with(below) && name[below.size()] == '.');
+    const bool inside =
+        below.empty() || name == below || (name.starts_with(below) && name[below.size()] == '.');
     if (inside) {
       state_->used[i] = true;
     }

@@ -39,8 +39,8 @@ std::string gguf(const std::vector<std::string>& values,
                  size_t data,
                  size_t alignment = 32,
                  uint32_t version = 3) {
-  std::string out = "GGUF" + little(version) + little<uint64_t>(tensors.size()) +
-                    little<uint64_t>(values.size());
+  std::string out =
+      "GGUF" + little(version) + little<uint64_t>(tensors.size()) + little<uint64_t>(values.size());
   for (const std::string& part : values) {
     out += part;
   }
@@ -121,9 +121,9 @@ TEST(Gguf, WrongTypesAndMissingKeysAreNamed) {
 
 TEST(Gguf, ReadsTensorsInRowMajorOrder) {
   // Q4_1: 20 bytes for 32 weights; [64, 3] has 3 rows of 2 blocks = 120 bytes, padded to 128.
-  const std::vector<std::byte> file =
-      bytes_of(gguf({}, {tensor("b", {5}, 0, 128), tensor("a", {64, 3}, 3, 0),
-                         tensor("scalar", {}, 30, 160)}, 162));
+  const std::vector<std::byte> file = bytes_of(gguf(
+      {}, {tensor("b", {5}, 0, 128), tensor("a", {64, 3}, 3, 0), tensor("scalar", {}, 30, 160)},
+      162));
   const Gguf read = parse_gguf(file, kName);
   ASSERT_EQ(read.tensors.size(), 3u);
   EXPECT_EQ(read.tensors[0].name, "a");
@@ -138,8 +138,8 @@ TEST(Gguf, ReadsTensorsInRowMajorOrder) {
 
 TEST(Gguf, AlignmentComesFromTheMetadata) {
   const std::string align = entry("general.alignment", 4, little<uint32_t>(64));
-  const std::vector<std::byte> file = bytes_of(
-      gguf({align}, {tensor("a", {1}, 0, 0), tensor("b", {1}, 0, 64)}, 68, 64));
+  const std::vector<std::byte> file =
+      bytes_of(gguf({align}, {tensor("a", {1}, 0, 0), tensor("b", {1}, 0, 64)}, 68, 64));
   const Gguf read = parse_gguf(file, kName);
   EXPECT_EQ(read.alignment, 64u);
   EXPECT_EQ(static_cast<size_t>(read.tensors[1].bytes.data() - file.data()), file.size() - 4);
@@ -175,8 +175,9 @@ TEST(Gguf, RefusesMalformedHeaders) {
   expect_corrupt("array length", gguf({entry("k", 9, little<uint32_t>(8) + little(huge))}, {}, 64));
   expect_corrupt("unknown type 77",
                  gguf({entry("k", 9, little<uint32_t>(77) + little<uint64_t>(1))}, {}, 64));
-  expect_corrupt("array of arrays", gguf({entry("k", 9, little<uint32_t>(9) + little<uint64_t>(1))},
-                                         {}, 64), ErrorKind::Unsupported);
+  expect_corrupt("array of arrays",
+                 gguf({entry("k", 9, little<uint32_t>(9) + little<uint64_t>(1))}, {}, 64),
+                 ErrorKind::Unsupported);
 }
 
 TEST(Gguf, RefusesMalformedAlignment) {
@@ -203,16 +204,14 @@ TEST(Gguf, RefusesMalformedTensors) {
   bad("2^63 bytes", {tensor("t", {uint64_t{1} << 62, 2}, 2, 0)}, 4);
   bad("unknown type 4", {tensor("t", {1}, 4, 0)}, 4);
   bad("unknown type 1000", {tensor("t", {1}, 1000, 0)}, 4);
-  bad("Tensor t in x.gguf has type Q6_K", {tensor("t", {256}, 14, 0)}, 210,
-      ErrorKind::Unsupported);
+  bad("Tensor t in x.gguf has type Q6_K", {tensor("t", {256}, 14, 0)}, 210, ErrorKind::Unsupported);
   bad("no multiple of a Q8_0 block", {tensor("t", {33}, 8, 0)}, 68);
   bad("no multiple of a Q4_0 block", {tensor("t", {16, 2}, 2, 0)}, 18);
   bad("no multiple of the alignment", {tensor("t", {1}, 0, 4)}, 8);
   bad("truncated", {tensor("t", {2}, 0, 0)}, 7);
   bad("truncated", {tensor("t", {2}, 0, 64)}, 64);
   bad("truncated", {tensor("t", {2}, 0, ~uint64_t{31})}, 64);
-  bad("the tensor before it ends at 40",
-      {tensor("a", {10}, 0, 0), tensor("b", {1}, 0, 32)}, 40);
+  bad("the tensor before it ends at 40", {tensor("a", {10}, 0, 0), tensor("b", {1}, 0, 32)}, 40);
   bad("the tensor before it", {tensor("a", {1}, 0, 0), tensor("b", {1}, 0, 0)}, 40);
   bad("Tensor a stands", {tensor("a", {1}, 0, 0), tensor("a", {1}, 0, 32)}, 40);
 }
@@ -230,7 +229,8 @@ TEST(Gguf, EveryTruncationIsAnError) {
 }
 
 TEST(Gguf, ReadsTheDemoModel) {
-  const std::string path = std::string(CANDELA_DEPS_DIR) + "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+  const std::string path =
+      std::string(CANDELA_DEPS_DIR) + "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
   if (!std::filesystem::exists(path)) {
     GTEST_SKIP() << path << " is not there; scripts/setup fetches it";
   }

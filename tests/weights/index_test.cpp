@@ -16,16 +16,21 @@ using test::safetensors_file;
 using test::TempFolder;
 using test::write_file;
 
-ShardIndex parse(const std::string& text) { return parse_index(bytes_of(text), "index.json"); }
+ShardIndex parse(const std::string& text) {
+  return parse_index(bytes_of(text), "index.json");
+}
 
-std::string with_map(const std::string& map) { return "{\"weight_map\":{" + map + "}}"; }
+std::string with_map(const std::string& map) {
+  return "{\"weight_map\":{" + map + "}}";
+}
 
 /// A file with U8 tensors of one byte each.
 std::string shard_of(const std::vector<std::string>& names) {
   std::string header = "{";
   for (size_t i = 0; i < names.size(); ++i) {
-    header += (i == 0 ? "\"" : ",\"") + names[i] + R"(":{"dtype":"U8","shape":[1],"data_offsets":[)" +
-              std::to_string(i) + "," + std::to_string(i + 1) + "]}";
+    header += (i == 0 ? "\"" : ",\"") + names[i] +
+              R"(":{"dtype":"U8","shape":[1],"data_offsets":[)" + std::to_string(i) + "," +
+              std::to_string(i + 1) + "]}";
   }
   return safetensors_file(header + "}", names.size());
 }
@@ -137,8 +142,7 @@ TEST_F(OpenWeights, OneFileNeedsNoIndex) {
 }
 
 TEST_F(OpenWeights, NamesWhatCannotBeOpened) {
-  expect_error(ErrorKind::NotFound, "does not exist",
-               [&] { open_weights(folder_ / "nothing"); });
+  expect_error(ErrorKind::NotFound, "does not exist", [&] { open_weights(folder_ / "nothing"); });
   fs::create_symlink("loop", folder_.path() / "loop");
   expect_error(ErrorKind::Io, "loop", [&] { open_weights(folder_ / "loop"); });
   expect_error(ErrorKind::Io, "/dev/null", [] { open_weights("/dev/null"); });

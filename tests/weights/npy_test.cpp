@@ -17,7 +17,9 @@ std::string npy(const std::string& header, const std::string& data) {
          header + data;
 }
 
-HostArray parse(const std::string& file) { return parse_npy(bytes_of(file), "x.npy"); }
+HostArray parse(const std::string& file) {
+  return parse_npy(bytes_of(file), "x.npy");
+}
 
 TEST(Npy, ReadsWhatNumpyWrites) {
   // numpy.save(f, numpy.array([[1, 2, 3]], '<i4')), padded to 128 bytes as numpy does.

@@ -27,12 +27,11 @@ std::string one(const std::string& dtype, const std::string& shape, const std::s
 }
 
 TEST(Safetensors, ReadsWhatTheHeaderSays) {
-  const std::string header =
-      R"({"__metadata__":{"format":"pt"},)"
-      R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[8,14]},)"
-      R"("a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},)"
-      R"("empty":{"dtype":"I64","shape":[0,7],"data_offsets":[8,8]},)"
-      R"("flag":{"dtype":"BOOL","shape":[],"data_offsets":[14,15]}}   )";
+  const std::string header = R"({"__metadata__":{"format":"pt"},)"
+                             R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[8,14]},)"
+                             R"("a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},)"
+                             R"("empty":{"dtype":"I64","shape":[0,7],"data_offsets":[8,8]},)"
+                             R"("flag":{"dtype":"BOOL","shape":[],"data_offsets":[14,15]}}   )";
   const std::vector<std::byte> file =
       bytes_of(little<uint64_t>(header.size()) + header + "0123456789abcde");
   const Safetensors read = parse_safetensors(file, kName);
@@ -118,12 +117,21 @@ std::vector<Malformed> malformed_tensors() {
        "truncated"},
       {"bytes do not match", f(one("F32", "[3]", "[0,8]"), 8), "takes 12 bytes"},
       {"gap at the start", f(one("U8", "[4]", "[4,8]"), 8), "there is a gap"},
-      {"gap", f(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},)"
-                R"("b":{"dtype":"U8","shape":[2],"data_offsets":[4,6]}})", 6), "there is a gap"},
-      {"overlap", f(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
-                    R"("b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})", 6), "they overlap"},
-      {"same bytes", f(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
-                       R"("b":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})", 4), "overlap"},
+      {"gap",
+       f(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},)"
+         R"("b":{"dtype":"U8","shape":[2],"data_offsets":[4,6]}})",
+         6),
+       "there is a gap"},
+      {"overlap",
+       f(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
+         R"("b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})",
+         6),
+       "they overlap"},
+      {"same bytes",
+       f(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
+         R"("b":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})",
+         4),
+       "overlap"},
   };
 }
 
@@ -178,8 +186,8 @@ TEST(SafetensorsWriter, WritesOrderedAndAligned) {
     const auto offset = static_cast<size_t>(read.tensors[i].bytes.data() - file.data());
     EXPECT_EQ(offset % static_cast<size_t>(block_bytes(read.tensors[i].dtype)), 0u);
   }
-  EXPECT_EQ(read.tensors[0].bytes.data() - file.data() - 0, static_cast<std::ptrdiff_t>(
-      (file.size() - 19)));
+  EXPECT_EQ(read.tensors[0].bytes.data() - file.data() - 0,
+            static_cast<std::ptrdiff_t>((file.size() - 19)));
   EXPECT_EQ(std::memcmp(read.tensors[3].bytes.data(), "xyz", 3), 0);
 }
 
@@ -190,14 +198,12 @@ TEST(SafetensorsWriter, RefusesWhatAFileCannotHold) {
                [&] { writer.add("a", HostArray{DType::U8, {1}, bytes_of("x")}); });
   expect_error(ErrorKind::InvalidArgument, "takes 8 bytes",
                [&] { writer.add("b", HostArray{DType::F32, {2}, bytes_of("x")}); });
-  expect_error(ErrorKind::Unsupported, "block format", [&] {
-    writer.add("q", HostArray{DType::Q8_0, {32}, std::vector<std::byte>(34)});
-  });
+  expect_error(ErrorKind::Unsupported, "block format",
+               [&] { writer.add("q", HostArray{DType::Q8_0, {32}, std::vector<std::byte>(34)}); });
   writer.add("bad \xff", HostArray{DType::U8, {1}, bytes_of("x")});
   expect_error(ErrorKind::InvalidArgument, "UTF-8", [&] { (void)writer.encode(); });
-  expect_error(ErrorKind::Io, "/nowhere/at/all", [] {
-    write_file_atomically("/nowhere/at/all", {});
-  });
+  expect_error(ErrorKind::Io, "/nowhere/at/all",
+               [] { write_file_atomically("/nowhere/at/all", {}); });
 }
 
 }  // namespace

@@ -35,7 +35,8 @@ class WeightsTest : public testing::Test {
     }
     // Between the experts, so that they do not lie side by side.
     writer.add("model.layers.0.experts.1.scale", floats({1}, 0.0f));
-    writer.add("model.layers.1.up.weight", HostArray{DType::BF16, {1, 2}, bytes_of(std::string_view("\x80\x3f\0\x40", 4))});
+    writer.add("model.layers.1.up.weight",
+               HostArray{DType::BF16, {1, 2}, bytes_of(std::string_view("\x80\x3f\0\x40", 4))});
     writer.add("other.ids", HostArray{DType::I64, {1}, std::vector<std::byte>(8)});
     writer.save(file_);
   }
@@ -67,8 +68,7 @@ TEST_F(WeightsTest, TensorsOutliveTheWeights) {
 
 TEST_F(WeightsTest, StacksExperts) {
   const Weights weights = open();
-  const Tensor up =
-      weights.pp("model.layers.0.experts").get_stacked(3, "up.weight", {2, 4});
+  const Tensor up = weights.pp("model.layers.0.experts").get_stacked(3, "up.weight", {2, 4});
   EXPECT_EQ(up.shape(), (Shape{3, 2, 4}));
   std::vector<float> expected;
   for (int i = 0; i < 24; ++i) {
@@ -106,8 +106,7 @@ TEST_F(WeightsTest, KnowsWhatNobodyRead) {
   (void)weights.pp("model").get("norm.weight");
   weights.pp("model").ignore("layers.0");
   weights.ignore("oth");
-  EXPECT_EQ(weights.unread(),
-            (std::vector<std::string>{"other.ids", "model.layers.1.up.weight"}));
+  EXPECT_EQ(weights.unread(), (std::vector<std::string>{"other.ids", "model.layers.1.up.weight"}));
   weights.pp("model").ignore("");
   weights.ignore("other.");
   EXPECT_TRUE(weights.unread().empty());
