@@ -1,12 +1,12 @@
-// Input: a template, a zero byte, and the text of a user's message. Compiling or rendering may refuse
-// with an Error and nothing else, and in bounded time.
-#include "base/error.h"
-#include "tokenizer/chat_template.h"
-
+// Input: a template, a zero byte, and the text of a user's message. Compiling or rendering may
+// refuse with an Error and nothing else, and in bounded time.
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+
+#include "base/error.h"
+#include "tokenizer/chat_template.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace candela;
@@ -19,8 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   input.messages = nlohmann::ordered_json::array(
       {{{"role", "system"}, {"content", "Be brief."}},
        {{"role", "user"},
-        {"content",
-         zero == std::string_view::npos ? std::string("hi") : std::string(text.substr(zero + 1))}}});
+        {"content", zero == std::string_view::npos ? std::string("hi")
+                                                   : std::string(text.substr(zero + 1))}}});
   input.tools = nlohmann::ordered_json::array(
       {{{"type", "function"}, {"function", {{"name", "f"}, {"parameters", {{"x", 1.5}}}}}}});
   try {

@@ -1,15 +1,16 @@
-// Input: one byte choosing the file that is damaged, then that file's text. The tokenizer may refuse
-// it with an Error and nothing else; what it accepts must decode what it encodes to valid UTF-8.
-#include "base/error.h"
-#include "tokenizer/stream_decoder.h"
-#include "tokenizer/tokenizer.h"
-#include "tokenizer/utf8.h"
-
+// Input: one byte choosing the file that is damaged, then that file's text. The tokenizer may
+// refuse it with an Error and nothing else; what it accepts must decode what it encodes to valid
+// UTF-8.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 #include <string_view>
+
+#include "base/error.h"
+#include "tokenizer/stream_decoder.h"
+#include "tokenizer/tokenizer.h"
+#include "tokenizer/utf8.h"
 
 namespace {
 

@@ -1,12 +1,12 @@
 #pragma once
 
-#include "bridge/candela_bridge.h"
-
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "bridge/candela_bridge.h"
 
 namespace candela {
 
@@ -20,7 +20,9 @@ struct FreeTemplate {
 };
 using TemplateHandle = std::unique_ptr<CandelaTemplate, FreeTemplate>;
 
-inline CandelaText bridge_text(std::string_view text) { return {text.data(), text.size()}; }
+inline CandelaText bridge_text(std::string_view text) {
+  return {text.data(), text.size()};
+}
 
 /// A string of the bridge while it is being filled; freed with the object.
 class BridgeString {

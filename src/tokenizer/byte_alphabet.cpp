@@ -1,9 +1,9 @@
 #include "tokenizer/byte_alphabet.h"
 
-#include "tokenizer/utf8.h"
-
 #include <array>
 #include <cstdint>
+
+#include "tokenizer/utf8.h"
 
 namespace candela {
 

@@ -1,10 +1,10 @@
 #include "tokenizer/chat_prompt.h"
 
-#include "base/error.h"
-#include "tokenizer/utf8.h"
-
 #include <algorithm>
 #include <set>
+
+#include "base/error.h"
+#include "tokenizer/utf8.h"
 
 namespace candela {
 
@@ -12,7 +12,9 @@ namespace {
 
 using nlohmann::ordered_json;
 
-bool is_space(char32_t c) { return c == ' ' || (c >= '\t' && c <= '\r') || c == 0xA0; }
+bool is_space(char32_t c) {
+  return c == ' ' || (c >= '\t' && c <= '\r') || c == 0xA0;
+}
 
 /// The character of a token's spelling behind which a mark breaks it: the first that is neither
 /// white space (templates strip it) nor the last one. Zero if there is none: a token of one
@@ -30,8 +32,8 @@ char32_t break_character(std::string_view token) {
 /// Names as templates compare them ("user", "image_url"); no token is spelled like that.
 bool is_plain_name(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
   });
 }
 
@@ -113,10 +115,10 @@ char32_t unused_character(const std::string& all_text) {
       break;
     }
   }
-  fail(ErrorKind::InvalidArgument,
-       Subject::Input,
-       "The conversation holds every private character of Unicode, so that special tokens cannot be "
-       "told from text; remove some.");
+  fail(
+      ErrorKind::InvalidArgument, Subject::Input,
+      "The conversation holds every private character of Unicode, so that special tokens cannot be "
+      "told from text; remove some.");
 }
 
 std::string without(std::string_view text, char32_t mark) {

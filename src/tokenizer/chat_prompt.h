@@ -1,11 +1,11 @@
 #pragma once
 
-#include "tokenizer/chat_template.h"
-#include "tokenizer/tokenizer.h"
-
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "tokenizer/chat_template.h"
+#include "tokenizer/tokenizer.h"
 
 namespace candela {
 

@@ -23,18 +23,13 @@ constexpr uint64_t kFuelPerByte = 4;
 /// Depth is checked before anything recurses over the value without a limit.
 void check_value(const ordered_json& value, const char* what, int depth) {
   if (depth > kMaxDepth) {
-    fail(ErrorKind::InvalidArgument,
-         Subject::Input,
-         "{} are nested more than {} levels deep; flatten them.",
-         what,
-         kMaxDepth);
+    fail(ErrorKind::InvalidArgument, Subject::Input,
+         "{} are nested more than {} levels deep; flatten them.", what, kMaxDepth);
   }
-  if (value.is_string() && find_invalid_utf8(value.get_ref<const std::string&>()) !=
-                               std::string::npos) {
-    fail(ErrorKind::InvalidArgument,
-         Subject::Input,
-         "{} hold text that is not valid UTF-8; correct the input.",
-         what);
+  if (value.is_string() &&
+      find_invalid_utf8(value.get_ref<const std::string&>()) != std::string::npos) {
+    fail(ErrorKind::InvalidArgument, Subject::Input,
+         "{} hold text that is not valid UTF-8; correct the input.", what);
   }
   if (value.is_object()) {
     for (const auto& [key, member] : value.items()) {
@@ -49,8 +44,7 @@ void check_value(const ordered_json& value, const char* what, int depth) {
 }
 
 [[noreturn]] void fail_template(const std::string& name) {
-  fail(ErrorKind::CorruptData,
-       Subject::Model,
+  fail(ErrorKind::CorruptData, Subject::Model,
        "{} holds a \"chat_template\" that is neither a string nor a list of named templates; "
        "download it again.",
        name);
@@ -107,7 +101,9 @@ ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
 
-const std::string& ChatTemplate::source() const { return state_->source; }
+const std::string& ChatTemplate::source() const {
+  return state_->source;
+}
 
 std::optional<ChatTemplate> ChatTemplate::from_folder(const fs::path& folder) {
   const fs::path config_path = folder / "tokenizer_config.json";
@@ -118,8 +114,8 @@ std::optional<ChatTemplate> ChatTemplate::from_folder(const fs::path& folder) {
   json roles = token_roles(config);
   const fs::path jinja_path = folder / "chat_template.jinja";
   if (fs::exists(jinja_path)) {
-    return ChatTemplate(
-        read_model_text(jinja_path, kMaxFile), jinja_path.string(), std::move(roles));
+    return ChatTemplate(read_model_text(jinja_path, kMaxFile), jinja_path.string(),
+                        std::move(roles));
   }
   const fs::path json_path = folder / "chat_template.json";
   if (fs::exists(json_path)) {
@@ -170,8 +166,7 @@ void check_chat_input(const ChatInput& input) {
   check_value(input.tools, "The tools", 0);
   check_value(input.variables, "The template's variables", 0);
   if (!input.messages.is_array() || input.messages.empty()) {
-    fail(ErrorKind::InvalidArgument,
-         Subject::Input,
+    fail(ErrorKind::InvalidArgument, Subject::Input,
          "The messages are not a list with at least one message; give one with \"role\" and "
          "\"content\".");
   }
@@ -179,20 +174,16 @@ void check_chat_input(const ChatInput& input) {
   for (const ordered_json& message : input.messages) {
     ++number;
     if (!message.is_object() || !message.contains("role") || !message["role"].is_string()) {
-      fail(ErrorKind::InvalidArgument,
-           Subject::Input,
-           "Message {} is not an object with a \"role\" that is a string; correct it.",
-           number);
+      fail(ErrorKind::InvalidArgument, Subject::Input,
+           "Message {} is not an object with a \"role\" that is a string; correct it.", number);
     }
   }
   if (!input.tools.is_null() && !input.tools.is_array()) {
-    fail(ErrorKind::InvalidArgument,
-         Subject::Input,
+    fail(ErrorKind::InvalidArgument, Subject::Input,
          "The tools are not a list; give a list of tool descriptions or leave them out.");
   }
   if (!input.variables.is_object()) {
-    fail(ErrorKind::InvalidArgument,
-         Subject::Input,
+    fail(ErrorKind::InvalidArgument, Subject::Input,
          "The template's variables are not an object; give {{\"name\": value}}.");
   }
 }
@@ -213,11 +204,9 @@ std::string ChatTemplate::render(const ChatInput& input) const {
   const std::string text = variables.dump();
   BridgeString rendered;
   BridgeString error;
-  const CandelaStatus status = candela_template_render(state_->handle.get(),
-                                                       bridge_text(text),
-                                                       kBaseFuel + kFuelPerByte * text.size(),
-                                                       rendered.out(),
-                                                       error.out());
+  const CandelaStatus status =
+      candela_template_render(state_->handle.get(), bridge_text(text),
+                              kBaseFuel + kFuelPerByte * text.size(), rendered.out(), error.out());
   check_bridge(status, state_->name, error);
   return std::string(rendered.view());
 }

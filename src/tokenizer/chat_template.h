@@ -1,13 +1,12 @@
 #pragma once
 
-#include "tokenizer/tokenizer_source.h"
-
-#include <nlohmann/json.hpp>
-
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+
+#include "tokenizer/tokenizer_source.h"
 
 namespace candela {
 

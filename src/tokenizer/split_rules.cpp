@@ -33,14 +33,15 @@ json to_bytes(bool gpt2_split) {
           {"use_regex", gpt2_split}};
 }
 
-json sequence(json steps) { return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}}; }
+json sequence(json steps) {
+  return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
+}
 
 }  // namespace
 
 SplitRule split_rule(std::string_view name) {
   if (name == "qwen2") {
-    return {{{"type", "NFC"}},
-            sequence(json::array({split_by(kQwenPattern), to_bytes(false)}))};
+    return {{{"type", "NFC"}}, sequence(json::array({split_by(kQwenPattern), to_bytes(false)}))};
   }
   if (name == "smollm") {
     const json digits = {{"type", "Digits"}, {"individual_digits", true}};
@@ -53,18 +54,15 @@ SplitRule split_rule(std::string_view name) {
     return {nullptr, to_bytes(true)};
   }
   if (name == "default") {
-    return {nullptr,
-            sequence(json::array({split_by(R"([\p{P}\$\+<=>\^~\|]+)"),
-                                  split_by(kGpt2Pattern),
-                                  split_by(R"(\p{N}+)"),
-                                  split_by("[0-9][0-9][0-9]"),
-                                  to_bytes(false)}))};
+    return {nullptr, sequence(json::array({split_by(R"([\p{P}\$\+<=>\^~\|]+)"),
+                                           split_by(kGpt2Pattern), split_by(R"(\p{N}+)"),
+                                           split_by("[0-9][0-9][0-9]"), to_bytes(false)}))};
   }
-  fail(ErrorKind::Unsupported,
-       Subject::Model,
-       "The tokenizer splits text by the rule \"{}\", which candela does not know; it knows smollm, "
-       "qwen2, llama-bpe, gpt-2 and default.",
-       name);
+  fail(
+      ErrorKind::Unsupported, Subject::Model,
+      "The tokenizer splits text by the rule \"{}\", which candela does not know; it knows smollm, "
+      "qwen2, llama-bpe, gpt-2 and default.",
+      name);
 }
 
 }  // namespace candela

@@ -1,10 +1,10 @@
 #pragma once
 
-#include "tokenizer/tokenizer.h"
-#include "tokenizer/utf8.h"
-
 #include <cstdint>
 #include <string>
+
+#include "tokenizer/tokenizer.h"
+#include "tokenizer/utf8.h"
 
 namespace candela {
 

@@ -1,12 +1,12 @@
 #include "tokenizer/tokenizer.h"
 
+#include <cstring>
+
 #include "base/assert.h"
 #include "base/error.h"
 #include "tokenizer/bridge.h"
 #include "tokenizer/byte_alphabet.h"
 #include "tokenizer/utf8.h"
-
-#include <cstring>
 
 namespace candela {
 
@@ -101,12 +101,8 @@ std::vector<uint32_t> Tokenizer::State::encode(std::string_view text,
                                                char32_t mark) const {
   BridgeIds ids;
   BridgeString error;
-  const CandelaStatus status = candela_tokenizer_encode(handle.get(),
-                                                        bridge_text(text),
-                                                        mode,
-                                                        static_cast<uint32_t>(mark),
-                                                        ids.out(),
-                                                        error.out());
+  const CandelaStatus status = candela_tokenizer_encode(
+      handle.get(), bridge_text(text), mode, static_cast<uint32_t>(mark), ids.out(), error.out());
   check_bridge(status, name, error);
   return ids.take();
 }
@@ -179,20 +175,32 @@ std::optional<uint32_t> Tokenizer::token_to_id(std::string_view token) const {
   return state_->id_of(token);
 }
 
-uint32_t Tokenizer::vocab_size() const { return static_cast<uint32_t>(state_->tokens.size()); }
+uint32_t Tokenizer::vocab_size() const {
+  return static_cast<uint32_t>(state_->tokens.size());
+}
 
 bool Tokenizer::is_special(uint32_t id) const {
   return id < state_->special.size() && state_->special[id];
 }
 
-std::span<const AddedToken> Tokenizer::added_tokens() const { return state_->added; }
+std::span<const AddedToken> Tokenizer::added_tokens() const {
+  return state_->added;
+}
 
-std::span<const uint32_t> Tokenizer::eos_ids() const { return state_->eos_ids; }
+std::span<const uint32_t> Tokenizer::eos_ids() const {
+  return state_->eos_ids;
+}
 
-std::optional<uint32_t> Tokenizer::bos_id() const { return state_->bos_id; }
+std::optional<uint32_t> Tokenizer::bos_id() const {
+  return state_->bos_id;
+}
 
-bool Tokenizer::adds_bos() const { return state_->add_bos; }
+bool Tokenizer::adds_bos() const {
+  return state_->add_bos;
+}
 
-const nlohmann::json& Tokenizer::roles() const { return state_->roles; }
+const nlohmann::json& Tokenizer::roles() const {
+  return state_->roles;
+}
 
 }  // namespace candela

@@ -1,7 +1,5 @@
 #pragma once
 
-#include "tokenizer/tokenizer_source.h"
-
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -10,6 +8,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tokenizer/tokenizer_source.h"
 
 namespace candela {
 

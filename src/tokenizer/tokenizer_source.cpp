@@ -1,15 +1,15 @@
 #include "tokenizer/tokenizer_source.h"
 
-#include "base/error.h"
-#include "tokenizer/split_rules.h"
-#include "tokenizer/text_file.h"
-#include "tokenizer/utf8.h"
-
 #include <fmt/format.h>
 
 #include <charconv>
 #include <string_view>
 #include <unordered_set>
+
+#include "base/error.h"
+#include "tokenizer/split_rules.h"
+#include "tokenizer/text_file.h"
+#include "tokenizer/utf8.h"
 
 namespace candela {
 
@@ -32,11 +32,8 @@ T member_or(const json& config, const char* key, T otherwise, const std::string&
   try {
     return found->get<T>();
   } catch (const json::exception&) {
-    fail(ErrorKind::CorruptData,
-         Subject::Model,
-         "\"{}\" in {} has the wrong type; download the file again.",
-         key,
-         name);
+    fail(ErrorKind::CorruptData, Subject::Model,
+         "\"{}\" in {} has the wrong type; download the file again.", key, name);
   }
 }
 
@@ -44,8 +41,7 @@ T member_or(const json& config, const char* key, T otherwise, const std::string&
 SplitRule rule_of_class(const json& config, const std::string& name) {
   const auto type = member_or<std::string>(config, "tokenizer_class", "Qwen2Tokenizer", name);
   if (member_or(config, "add_prefix_space", false, name)) {
-    fail(ErrorKind::Unsupported,
-         Subject::Model,
+    fail(ErrorKind::Unsupported, Subject::Model,
          "{} asks for \"add_prefix_space\", which candela does not support; use a model with a "
          "tokenizer.json.",
          name);
@@ -56,12 +52,11 @@ SplitRule rule_of_class(const json& config, const std::string& name) {
   if (type == "GPT2Tokenizer" || type == "GPT2TokenizerFast") {
     return split_rule("gpt-2");
   }
-  fail(ErrorKind::Unsupported,
-       Subject::Model,
-       "{} names the tokenizer class {}, which candela cannot build from vocab.json and merges.txt; "
-       "add the model's tokenizer.json.",
-       name,
-       type);
+  fail(
+      ErrorKind::Unsupported, Subject::Model,
+      "{} names the tokenizer class {}, which candela cannot build from vocab.json and merges.txt; "
+      "add the model's tokenizer.json.",
+      name, type);
 }
 
 /// The "left right" lines as JSON pairs.
@@ -70,11 +65,9 @@ json merge_pair(std::string_view line, const std::string& name, size_t number) {
   if (space == std::string_view::npos || space == 0 || space + 1 == line.size() ||
       line.find(' ', space + 1) != std::string_view::npos ||
       find_invalid_utf8(line) != std::string_view::npos) {
-    fail(ErrorKind::CorruptData,
-         Subject::Model,
+    fail(ErrorKind::CorruptData, Subject::Model,
          "Merge {} of {} is not a pair of two tokens with a space between them; download it again.",
-         number,
-         name);
+         number, name);
   }
   return json::array({line.substr(0, space), line.substr(space + 1)});
 }
@@ -107,11 +100,7 @@ std::string compose(const SplitRule& rule, std::string_view vocab, const json& m
       R"("pre_tokenizer":{},"post_processor":null,"decoder":{},"model":{{"type":"BPE",)"
       R"("dropout":null,"unk_token":null,"continuing_subword_prefix":"","end_of_word_suffix":"",)"
       R"("fuse_unk":false,"byte_fallback":false,"ignore_merges":{},"vocab":{},"merges":{}}}}})",
-      rule.normalizer.dump(),
-      rule.pre_tokenizer.dump(),
-      decoder.dump(),
-      rule.ignore_merges,
-      vocab,
+      rule.normalizer.dump(), rule.pre_tokenizer.dump(), decoder.dump(), rule.ignore_merges, vocab,
       merges.dump());
 }
 
@@ -119,10 +108,8 @@ uint32_t added_id(const std::string& key, const std::string& name) {
   uint32_t id = 0;
   const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
   if (error != std::errc() || end != key.data() + key.size()) {
-    fail(ErrorKind::CorruptData,
-         Subject::Model,
-         "{} lists the added token id \"{}\", which is not a number; download it again.",
-         name,
+    fail(ErrorKind::CorruptData, Subject::Model,
+         "{} lists the added token id \"{}\", which is not a number; download it again.", name,
          key);
   }
   return id;
@@ -136,18 +123,13 @@ json added_of_config(const json& config, const std::string& name) {
     return added;
   }
   if (!list->is_object()) {
-    fail(ErrorKind::CorruptData,
-         Subject::Model,
-         "\"added_tokens_decoder\" in {} is not an object; download it again.",
-         name);
+    fail(ErrorKind::CorruptData, Subject::Model,
+         "\"added_tokens_decoder\" in {} is not an object; download it again.", name);
   }
   for (const auto& [key, entry] : list->items()) {
     if (!entry.is_object()) {
-      fail(ErrorKind::CorruptData,
-           Subject::Model,
-           "The added token {} in {} is not an object; download it again.",
-           key,
-           name);
+      fail(ErrorKind::CorruptData, Subject::Model,
+           "The added token {} in {} is not an object; download it again.", key, name);
     }
     json token = entry;
     token["id"] = added_id(key, name);
@@ -160,11 +142,8 @@ json added_of_config(const json& config, const std::string& name) {
 void check_vocab(const json& vocab, const std::string& name) {
   for (const auto& [token, id] : vocab.items()) {
     if (!id.is_number_unsigned() || id.get<uint64_t>() > UINT32_MAX) {
-      fail(ErrorKind::CorruptData,
-           Subject::Model,
-           "The token \"{}\" in {} has no usable id; download it again.",
-           token,
-           name);
+      fail(ErrorKind::CorruptData, Subject::Model,
+           "The token \"{}\" in {} has no usable id; download it again.", token, name);
     }
   }
 }
@@ -179,17 +158,12 @@ std::pair<std::string, json> gguf_vocabulary(const GgufTokenizerSpec& spec) {
   for (size_t id = 0; id < spec.tokens.size(); ++id) {
     const std::string& token = spec.tokens[id];
     if (find_invalid_utf8(token) != std::string_view::npos) {
-      fail(ErrorKind::CorruptData,
-           Subject::Model,
-           "Token {} of the GGUF file is not valid UTF-8; download the file again.",
-           id);
+      fail(ErrorKind::CorruptData, Subject::Model,
+           "Token {} of the GGUF file is not valid UTF-8; download the file again.", id);
     }
     if (!seen.insert(token).second) {
-      fail(ErrorKind::CorruptData,
-           Subject::Model,
-           "Token {} of the GGUF file, \"{}\", occurs twice; download the file again.",
-           id,
-           token);
+      fail(ErrorKind::CorruptData, Subject::Model,
+           "Token {} of the GGUF file, \"{}\", occurs twice; download the file again.", id, token);
     }
     vocab += fmt::format("{}{}:{}", id == 0 ? "" : ",", json(token).dump(), id);
     const int32_t type = spec.token_types.empty() ? kNormal : spec.token_types[id];
@@ -208,12 +182,9 @@ void add_role(json& roles,
     return;
   }
   if (*id >= spec.tokens.size()) {
-    fail(ErrorKind::CorruptData,
-         Subject::Model,
-         "The GGUF file gives its {} the id {}, but has {} tokens; download the file again.",
-         role,
-         *id,
-         spec.tokens.size());
+    fail(ErrorKind::CorruptData, Subject::Model,
+         "The GGUF file gives its {} the id {}, but has {} tokens; download the file again.", role,
+         *id, spec.tokens.size());
   }
   roles[role] = spec.tokens[*id];
 }
@@ -254,8 +225,7 @@ TokenizerSource source_from_folder(const fs::path& folder) {
   const fs::path vocab_path = folder / "vocab.json";
   const fs::path merges_path = folder / "merges.txt";
   if (!fs::exists(vocab_path) || !fs::exists(merges_path) || !fs::exists(config_path)) {
-    fail(ErrorKind::NotFound,
-         Subject::Model,
+    fail(ErrorKind::NotFound, Subject::Model,
          "The folder {} holds no tokenizer; it needs tokenizer.json, or vocab.json with merges.txt "
          "and tokenizer_config.json.",
          folder.string());
@@ -263,32 +233,26 @@ TokenizerSource source_from_folder(const fs::path& folder) {
   source.name = vocab_path.string();
   const std::string vocab = read_model_text(vocab_path, kMaxFile);
   check_vocab(parse_model_json(vocab, vocab_path.string()), vocab_path.string());
-  const json merges =
-      merges_of_text(read_model_text(merges_path, kMaxFile), merges_path.string());
+  const json merges = merges_of_text(read_model_text(merges_path, kMaxFile), merges_path.string());
   source.json = compose(rule_of_class(config, config_path.string()), vocab, merges);
   return source;
 }
 
 TokenizerSource source_from_gguf(const GgufTokenizerSpec& spec) {
   if (spec.model != "gpt2") {
-    fail(ErrorKind::Unsupported,
-         Subject::Model,
-         "The GGUF file has a tokenizer of the model \"{}\"; candela supports gpt2.",
-         spec.model);
+    fail(ErrorKind::Unsupported, Subject::Model,
+         "The GGUF file has a tokenizer of the model \"{}\"; candela supports gpt2.", spec.model);
   }
   if (spec.add_space_prefix) {
-    fail(ErrorKind::Unsupported,
-         Subject::Model,
+    fail(ErrorKind::Unsupported, Subject::Model,
          "The GGUF file asks for a space before every text (add_space_prefix), which candela does "
          "not support for byte-level tokenizers.");
   }
   if (spec.tokens.empty() ||
       (!spec.token_types.empty() && spec.token_types.size() != spec.tokens.size())) {
-    fail(ErrorKind::CorruptData,
-         Subject::Model,
+    fail(ErrorKind::CorruptData, Subject::Model,
          "The GGUF file has {} tokens and {} token types; download the file again.",
-         spec.tokens.size(),
-         spec.token_types.size());
+         spec.tokens.size(), spec.token_types.size());
   }
   TokenizerSource source;
   source.name = "of the GGUF file";

@@ -1,9 +1,8 @@
 #pragma once
 
-#include <nlohmann/json.hpp>
-
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,11 +12,12 @@ namespace candela {
 /// The tokenizer part of a GGUF file's metadata, key by key (`tokenizer.ggml.*`), so that this area
 /// needs no GGUF reader.
 struct GgufTokenizerSpec {
-  std::string model;                 ///< tokenizer.ggml.model; "gpt2" is supported
-  std::string pre = "default";       ///< tokenizer.ggml.pre
-  std::vector<std::string> tokens;   ///< index = id
-  std::vector<int32_t> token_types;  ///< 1 normal, 2 unknown, 3 control, 4 user-defined; may be empty
-  std::vector<std::string> merges;   ///< "left right", best first
+  std::string model;                ///< tokenizer.ggml.model; "gpt2" is supported
+  std::string pre = "default";      ///< tokenizer.ggml.pre
+  std::vector<std::string> tokens;  ///< index = id
+  std::vector<int32_t>
+      token_types;  ///< 1 normal, 2 unknown, 3 control, 4 user-defined; may be empty
+  std::vector<std::string> merges;  ///< "left right", best first
   std::optional<uint32_t> bos_id;
   std::optional<uint32_t> eos_id;
   std::optional<uint32_t> eot_id;  ///< end of turn, where the file names one
@@ -38,8 +38,8 @@ struct TokenizerSource {
   bool add_bos = false;
 };
 
-/// From a model folder: tokenizer.json, or vocab.json and merges.txt; tokenizer_config.json adds the
-/// tokens that these files lack. Throws NotFound, CorruptData or Unsupported.
+/// From a model folder: tokenizer.json, or vocab.json and merges.txt; tokenizer_config.json adds
+/// the tokens that these files lack. Throws NotFound, CorruptData or Unsupported.
 TokenizerSource source_from_folder(const std::filesystem::path& folder);
 
 /// From GGUF metadata. Throws CorruptData or Unsupported.

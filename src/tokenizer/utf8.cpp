@@ -22,13 +22,11 @@ Continuation continuation_of(unsigned char lead) {
     return {1};
   }
   if (lead >= 0xE0 && lead <= 0xEF) {
-    return {2,
-            static_cast<unsigned char>(lead == 0xE0 ? 0xA0 : 0x80),
+    return {2, static_cast<unsigned char>(lead == 0xE0 ? 0xA0 : 0x80),
             static_cast<unsigned char>(lead == 0xED ? 0x9F : 0xBF)};
   }
   if (lead >= 0xF0 && lead <= 0xF4) {
-    return {3,
-            static_cast<unsigned char>(lead == 0xF0 ? 0x90 : 0x80),
+    return {3, static_cast<unsigned char>(lead == 0xF0 ? 0x90 : 0x80),
             static_cast<unsigned char>(lead == 0xF4 ? 0x8F : 0xBF)};
   }
   return {-1};

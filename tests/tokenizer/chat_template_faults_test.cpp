@@ -1,9 +1,9 @@
 // Templates and conversations that must not be believed: each ends in one clear line.
+#include <chrono>
+
 #include "tokenizer/chat_prompt.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/support.h"
-
-#include <chrono>
 
 namespace candela::test {
 namespace {
@@ -51,22 +51,25 @@ TEST(ChatTemplateFaults, LoopsAreStopped) {
 
 TEST(ChatTemplateFaults, MemoryIsBounded) {
   expect_model_fault("{{ 'x' * 100000000000 }}", "limit");
-  expect_model_fault("{% set ns = namespace(s='x') %}{% for i in range(60) %}"
-                     "{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}",
-                     "limit");
-  expect_model_fault("{% set ns = namespace(s=[1]) %}{% for i in range(60) %}"
-                     "{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s | tojson }}",
-                     "limit");
+  expect_model_fault(
+      "{% set ns = namespace(s='x') %}{% for i in range(60) %}"
+      "{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}",
+      "limit");
+  expect_model_fault(
+      "{% set ns = namespace(s=[1]) %}{% for i in range(60) %}"
+      "{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s | tojson }}",
+      "limit");
   expect_model_fault("{{ ('%099999999d' | format(1)) }}", "");
 }
 
 TEST(ChatTemplateFaults, RecursionIsStopped) {
   expect_model_fault("{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}", "recursion");
   expect_model_fault("{% for m in messages recursive %}{{ loop([1]) }}{% endfor %}", "");
-  expect_model_fault("{% set ns = namespace(x=[]) %}{% for i in range(100) %}"
-                     "{% for j in range(1000) %}{% set ns.x = [ns.x] %}{% endfor %}{% endfor %}"
-                     "{{ ns.x | tojson }}",
-                     "");
+  expect_model_fault(
+      "{% set ns = namespace(x=[]) %}{% for i in range(100) %}"
+      "{% for j in range(1000) %}{% set ns.x = [ns.x] %}{% endfor %}{% endfor %}"
+      "{{ ns.x | tojson }}",
+      "");
 }
 
 std::string repeat(std::string_view text, int count) {
@@ -102,14 +105,11 @@ TEST(ChatTemplateFaults, NamespacesCannotNestWithoutEnd) {
 }
 
 TEST(ChatTemplateFaults, NothingIsReadOrIncluded) {
-  for (const char* statement : {"{% include '/etc/passwd' %}",
-                                "{% import '/etc/passwd' as p %}",
-                                "{% extends 'chat' %}",
-                                "{% from 'x' import y %}"}) {
+  for (const char* statement : {"{% include '/etc/passwd' %}", "{% import '/etc/passwd' as p %}",
+                                "{% extends 'chat' %}", "{% from 'x' import y %}"}) {
     expect_model_fault(statement, "malformed");
   }
-  for (const char* call : {"{{ open('/etc/passwd') }}",
-                           "{{ ''.__class__.__mro__ }}",
+  for (const char* call : {"{{ open('/etc/passwd') }}", "{{ ''.__class__.__mro__ }}",
                            "{{ self._TemplateReference__context }}",
                            "{{ lipsum.__globals__['os'].popen('id').read() }}"}) {
     expect_model_fault(call, "");
@@ -136,8 +136,7 @@ TEST(ChatTemplateFaults, ConversationsAreChecked) {
   input_error("[]");
   input_error("{}");
   input_error("[1]");
-  EXPECT_NE(input_error(R"([{"role": "user"}, {"role": 3}])").find("Message 2"),
-            std::string::npos);
+  EXPECT_NE(input_error(R"([{"role": "user"}, {"role": 3}])").find("Message 2"), std::string::npos);
   input_error(R"([{"role": "user"}])", R"({"name": "f"})");
   const std::string deep = std::string(5000, '[') + std::string(5000, ']');
   input_error((R"([{"role": "user", "content": )" + deep + "}]").c_str());

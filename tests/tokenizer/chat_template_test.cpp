@@ -1,9 +1,9 @@
 #include "tokenizer/chat_template.h"
 
+#include <ctime>
+
 #include "tokenizer/chat_prompt.h"
 #include "tokenizer/support.h"
-
-#include <ctime>
 
 namespace candela::test {
 namespace {

@@ -1,11 +1,11 @@
 // Tokenizers from GGUF metadata. The demo's model brings a real one; a small reader of just its
 // metadata stands here, so that this area is tested without the weights.
-#include "tokenizer/chat_prompt.h"
-#include "tokenizer/support.h"
-
 #include <array>
 #include <fstream>
 #include <map>
+
+#include "tokenizer/chat_prompt.h"
+#include "tokenizer/support.h"
 
 namespace candela::test {
 namespace {
@@ -118,7 +118,8 @@ GgufTokenizerSpec small_spec(const std::string& pre) {
   for (const char c : std::string_view("abcdefghijklmnopqrstuvwxyz0123456789$")) {
     spec.tokens.emplace_back(1, c);
   }
-  for (const char* token : {"\u0120", "\u010A", "12", "123", "ab", "\u0120ab", "$$", "<s>", "xyz"}) {
+  for (const char* token :
+       {"\u0120", "\u010A", "12", "123", "ab", "\u0120ab", "$$", "<s>", "xyz"}) {
     spec.tokens.emplace_back(token);
   }
   spec.token_types.assign(spec.tokens.size(), 1);

@@ -47,7 +47,9 @@ nlohmann::ordered_json golden_list(const std::string& name, const char* key) {
   return list;
 }
 
-fs::path tiny_omni_dir() { return first_of(CANDELA_TINY_OMNI_DIR, "tiny_omni"); }
+fs::path tiny_omni_dir() {
+  return first_of(CANDELA_TINY_OMNI_DIR, "tiny_omni");
+}
 
 TempFolder::TempFolder() {
   std::string name = (fs::temp_directory_path() / "candela-test-XXXXXX").string();
@@ -78,13 +80,8 @@ const Tokenizer& real_tokenizer() {
     fs::create_symlink(folder / "tokenizer.json", temp.path() / "tokenizer.json");
     nlohmann::json added;
     int id = 151669;
-    for (const char* text : {"<|audio_start|>",
-                             "<|audio_end|>",
-                             "<tts_pad>",
-                             "<tts_text_bos>",
-                             "<tts_text_eod>",
-                             "<tts_text_bos_single>",
-                             "<|audio_pad|>"}) {
+    for (const char* text : {"<|audio_start|>", "<|audio_end|>", "<tts_pad>", "<tts_text_bos>",
+                             "<tts_text_eod>", "<tts_text_bos_single>", "<|audio_pad|>"}) {
       added[std::to_string(id++)] = {{"content", text}, {"special", true}};
     }
     const nlohmann::json config = {{"added_tokens_decoder", added}, {"eos_token", "<|im_end|>"}};

@@ -1,15 +1,15 @@
 #pragma once
 
-#include "base/error.h"
-#include "tokenizer/tokenizer.h"
-
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include <filesystem>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+
+#include "base/error.h"
+#include "tokenizer/tokenizer.h"
 
 namespace candela::test {
 

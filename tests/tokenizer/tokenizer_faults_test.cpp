@@ -1,7 +1,7 @@
 // Damaged tokenizer files: each ends in one clear line about the model.
-#include "tokenizer/support.h"
-
 #include <chrono>
+
+#include "tokenizer/support.h"
 
 namespace candela::test {
 namespace {
@@ -83,16 +83,13 @@ TEST_F(TokenizerFaults, Merges) {
 TEST_F(TokenizerFaults, Config) {
   folder_.with("tokenizer_config.json", "{");
   expect_fault(folder_, "not valid JSON");
-  for (const char* config : {R"({"tokenizer_class": 3})",
-                             R"({"add_prefix_space": "x"})",
-                             R"({"add_bos_token": 7})",
-                             R"({"added_tokens_decoder": []})",
-                             R"({"added_tokens_decoder": {"x": {"content": "<a>"}}})",
-                             R"({"added_tokens_decoder": {"1759": 3}})",
-                             R"({"added_tokens_decoder": {"1759": {}}})",
-                             R"({"added_tokens_decoder": {"1759": {"content": ""}}})",
-                             R"({"added_tokens_decoder": {"1800": {"content": "<a>"}}})",
-                             R"({"added_tokens_decoder": {"7": {"content": "<a>"}}})"}) {
+  for (const char* config :
+       {R"({"tokenizer_class": 3})", R"({"add_prefix_space": "x"})", R"({"add_bos_token": 7})",
+        R"({"added_tokens_decoder": []})", R"({"added_tokens_decoder": {"x": {"content": "<a>"}}})",
+        R"({"added_tokens_decoder": {"1759": 3}})", R"({"added_tokens_decoder": {"1759": {}}})",
+        R"({"added_tokens_decoder": {"1759": {"content": ""}}})",
+        R"({"added_tokens_decoder": {"1800": {"content": "<a>"}}})",
+        R"({"added_tokens_decoder": {"7": {"content": "<a>"}}})"}) {
     folder_.with("tokenizer_config.json", config);
     SCOPED_TRACE(config);
     expect_fault(folder_, "");

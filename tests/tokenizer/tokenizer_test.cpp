@@ -1,8 +1,8 @@
 #include "tokenizer/tokenizer.h"
 
-#include "tokenizer/support.h"
-
 #include <algorithm>
+
+#include "tokenizer/support.h"
 
 namespace candela::test {
 namespace {
