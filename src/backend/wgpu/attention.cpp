@@ -30,6 +30,11 @@ constexpr uint32_t kWantedWorkgroups = 512;
 constexpr uint32_t kKeysASplit = 128;
 constexpr uint32_t kMostSplits = 32;
 
+/// From this many tokens on, and this many a sequence, tokens share tiles of keys and values.
+constexpr uint32_t kManyTokens = 16;
+constexpr int64_t kTokensASequence = 4;
+constexpr uint32_t kTileRows = 32;
+
 bool last_gapless(const View& view) {
   return view.dim(-1) <= 1 || view.layout.stride(-1) == 1;
 }
@@ -110,6 +115,16 @@ KernelId decode_kernel(const AttentionArgs& args, uint32_t heads_at_once, bool s
   return kernel;
 }
 
+KernelId prefill_kernel(const AttentionArgs& args) {
+  const bool vec4 = rows_begin_at(args.k_cache, 8) && rows_begin_at(args.v_cache, 8);
+  const int64_t dim = args.q.dim(2);
+  KernelId kernel{"attention_prefill"};
+  define_weight(kernel, args.k_cache.dtype, vec4);
+  substitute_types(kernel, vec4, false);
+  kernel.substitutions.emplace_back("SLICES", dim <= 64 ? "2" : dim <= 128 ? "4" : "8");
+  return kernel;
+}
+
 /// Query heads that share one load of a key: as many as belong together and fit into registers.
 uint32_t heads_at_once(uint32_t per_kv, uint32_t dim) {
   const uint32_t most = dim <= 128 ? 8 : 4;
@@ -136,6 +151,18 @@ void WgpuBackend::attention(const AttentionArgs& args, const View& y) {
   const View to = direct ? y : temporary(*this, y.shape());
   DecodeParams p = decode_params(args, q, spans, pages);
   const uint32_t per_kv = p.heads / p.kv_heads;
+  if (p.tokens >= kManyTokens && q.dim(0) >= kTokensASequence * pages.dim(0)) {
+    p.y_offset = offset(to);
+    p.y_token = stride(to, 0);
+    p.y_head = stride(to, 1);
+    const uint64_t tiles = (uint64_t{p.tokens} * per_kv + kTileRows - 1) / kTileRows;
+    stream_->dispatch(prefill_kernel(args), grid_for(tiles * p.kv_heads), p,
+                      {in(q), in(args.k_cache), in(args.v_cache), in(spans), in(pages), out(to)});
+    if (!direct) {
+      copy(to, y);
+    }
+    return;
+  }
   const uint32_t at_once = heads_at_once(per_kv, p.dim);
   const uint64_t base = uint64_t{p.tokens} * p.kv_heads * ((per_kv + at_once - 1) / at_once);
   const auto useful = static_cast<uint64_t>((args.max_span + kKeysASplit - 1) / kKeysASplit);

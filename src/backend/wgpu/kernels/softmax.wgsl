@@ -24,12 +24,11 @@ fn is_masked(bits: u32) -> bool {
   return bits == 0xff800000u;
 }
 
-// exp(value - largest), 0 for masked elements. The difference may overflow for huge values, so both
-// are clamped before.
+// exp(value - largest), 0 for masked elements. Half the difference of two finite values is finite.
 fn share(bits: u32, largest: f32) -> f32 {
   let value = bitcast<f32>(select(bits, 0u, is_masked(bits)));
-  let difference = max(value, largest - 100.0) - largest;
-  return select(exp(max(difference, -100.0)), 0.0, is_masked(bits) || difference <= -100.0);
+  let half_difference = max(value * 0.5 - largest * 0.5, -50.0);
+  return select(exp(2.0 * half_difference), 0.0, is_masked(bits) || half_difference <= -50.0);
 }
 
 @compute @workgroup_size(256)
