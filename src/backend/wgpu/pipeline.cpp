@@ -50,7 +50,6 @@ KernelId with_device_defines(Context& context, const KernelId& kernel) {
     add("F16");
   }
   if (limits.subgroup_min != 0 && limits.subgroup_min == limits.subgroup_max) {
-    add("SUBGROUPS");
     full.substitutions.emplace_back("SUBGROUP_SIZE", fmt::format("{}u", limits.subgroup_min));
   }
   return full;

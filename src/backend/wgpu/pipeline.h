@@ -30,8 +30,9 @@ struct Pipeline {
 
 /// Compiled kernels and binding layouts, each made once.
 ///
-/// Besides its own defines a kernel sees DAWN or NATIVE, F16 where the device has it, and SUBGROUPS
-/// where all subgroups have one size, which {{SUBGROUP_SIZE}} then gives ("32u").
+/// Besides its own defines a kernel sees DAWN or NATIVE, F16 where the device has it, and, where all
+/// subgroups have one size, {{SUBGROUP_SIZE}} ("32u"). SUBGROUPS is the caller's to define: the grid
+/// depends on it.
 class Pipelines {
  public:
   explicit Pipelines(Context& context) : context_(context) {}

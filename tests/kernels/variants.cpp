@@ -1,0 +1,178 @@
+#include "variants.h"
+
+namespace candela::wgpu {
+namespace {
+
+/// With and without one define.
+std::vector<Variant> flag(const std::string& define) { return {{{}}, {{define}}}; }
+
+/// One text for a substitution after the other.
+std::vector<Variant> texts(const std::string& name, const std::vector<std::string>& values) {
+  std::vector<Variant> variants;
+  for (const std::string& value : values) {
+    variants.push_back({{}, {{name, value}}});
+  }
+  return variants;
+}
+
+Variant weight(const std::string& dtype, bool vec4) {
+  Variant variant{{"W_" + dtype},
+                  {{"W_TYPE", vec4 ? "vec4<u32>" : "u32"}, {"W_READ", vec4 ? "w_quad" : "w_word"}}};
+  if (dtype[0] == 'Q') {
+    variant.defines.emplace_back("W_BLOCKS");
+  }
+  if (vec4) {
+    variant.defines.emplace_back("W_VEC4");
+  }
+  return variant;
+}
+
+/// Weights: plain dtypes by words or by 16 bytes, blocks by words.
+std::vector<Variant> weights() {
+  return {weight("F32", false), weight("F32", true),   weight("F16", false),
+          weight("F16", true),  weight("BF16", false), weight("BF16", true),
+          weight("Q8_0", false), weight("Q4_0", false), weight("Q4_1", false)};
+}
+
+std::vector<Variant> caches() {
+  return {weight("F32", false), weight("F32", true), weight("BF16", false), weight("BF16", true)};
+}
+
+std::vector<Variant> x_types() {
+  return {{{}, {{"X_TYPE", "f32"}}}, {{"X_VEC4"}, {{"X_TYPE", "vec4<f32>"}}}};
+}
+
+/// How elements.cpp lets y be stored, with the number of inputs.
+std::vector<Variant> stores(int inputs) {
+  std::vector<Variant> variants;
+  for (const char* mode : {"Y_WORD", "Y_PAIR", "Y_ATOMIC"}) {
+    variants.push_back(
+        {{mode}, {{"Y", std::to_string(inputs)}, {"PARAMS", std::to_string(inputs + 1)}}});
+  }
+  return variants;
+}
+
+std::vector<Variant> values() { return {{{"REAL"}}, {{"INT_I32"}}, {{"INT_U32"}}}; }
+
+/// Expressions of elementwise.def: every unary and the binaries, each where it is allowed.
+std::vector<Variant> expressions() {
+  std::vector<Variant> variants;
+  const std::vector<Variant> word = {stores(1)[0], stores(2)[0]};
+  const auto add = [&](std::vector<std::string> defines, bool binary, const std::string& text) {
+    Variant variant = word[binary ? 1 : 0];
+    variant.defines.insert(variant.defines.end(), defines.begin(), defines.end());
+    variant.substitutions.emplace_back("EXPRESSION", text);
+    variants.push_back(variant);
+  };
+#define CANDELA_UNARY(name, cpu, wgsl) add({"REAL"}, false, wgsl);
+#define CANDELA_BINARY(name, cpu, wgsl) add({"REAL", "BINARY"}, true, wgsl);
+#include "backend/elementwise.def"
+#undef CANDELA_UNARY
+#undef CANDELA_BINARY
+  for (const char* text : {"x + y", "x - y", "x * y", "max(x, y)", "min(x, y)"}) {
+    add({"INT_I32", "BINARY"}, true, text);
+    add({"INT_U32", "BINARY"}, true, text);
+  }
+  for (Variant half : stores(1)) {
+    half.defines.emplace_back("REAL");
+    half.substitutions.emplace_back("EXPRESSION", "x");
+    variants.push_back(half);
+  }
+  return variants;
+}
+
+std::map<std::string, Axes> elementwise_kernels() {
+  return {
+      {"fill", {stores(0)}},
+      {"copy", {stores(1)}},
+      {"elementwise", {expressions()}},
+      {"compare",
+       {{stores(2)[0]}, values(), texts("OPERATOR", {"==", "!=", "<", "<=", ">", ">="})}},
+      {"where", {stores(3)}},
+      {"gather", {stores(2)}},
+      {"snake_beta", {stores(3)}},
+      {"subgroup_size", {{{{"SUBGROUPS"}}}}},
+      {"random", {flag("NORMAL"), flag("HALF"), flag("ODD")}},
+      {"write_rows", {flag("HALF")}},
+      {"gather_rows",
+       {{weight("F32", false), weight("F16", false), weight("BF16", false), weight("Q8_0", false),
+         weight("Q4_0", false), weight("Q4_1", false), {{"W_F32", "SAME"}},
+         {{"W_F16", "SAME_HALF"}}, {{"W_BF16", "SAME_HALF"}}}}},
+      {"scatter_add", {}},
+      {"cumsum", {}},
+      {"reduce_rows", {{{{}}, {{"SUM"}}, {{"LEAST"}}}, flag("NARROW")}},
+      {"argmax",
+       {{{{}}, {{"LEAST"}}, {{"PAIRS_OUT"}}, {{"LEAST", "PAIRS_OUT"}}, {{"PAIRS_IN"}}}}},
+      {"topk", {flag("PAIRS_IN"), flag("PAIRS_OUT")}},
+  };
+}
+
+std::map<std::string, Axes> matrix_kernels() {
+  const std::vector<Variant> few = texts("ROWS", {"1", "2", "4", "8"});
+  return {
+      {"matmul", {}},
+      {"linear_gemv",
+       {weights(), flag("X_VEC4"), few, flag("SUBGROUPS"), {{{}}, {{"HAS_BIAS", "HAS_RESIDUAL"}}}}},
+      {"linear_tile",
+       {weights(), flag("X_VEC4"), flag("HAS_BIAS"), flag("HAS_RESIDUAL")}},
+      {"conv", {flag("BIAS"), texts("W_KIND", {"0", "1", "2"})}},
+      {"conv_transpose1d", {flag("BIAS"), texts("W_KIND", {"0", "1", "2"})}},
+      {"swiglu", {}},
+      {"softmax", {}},
+      {"rms_norm", {}},
+      {"layer_norm", {}},
+      {"rope", {flag("WITH_NORM")}},
+  };
+}
+
+std::map<std::string, Axes> attention_and_moe_kernels() {
+  return {
+      {"attention_decode",
+       {caches(), texts("HEADS", {"1", "2", "4", "8"}), flag("SPLIT"), {x_types()[0]}}},
+      {"attention_prefill", {caches(), texts("SLICES", {"2", "4", "8"}), {x_types()[0]}}},
+      {"attention_merge", {}},
+      {"kv_write", {{{{}}, {{"KV_BF16"}}, {{"KV_BF16", "KV_ODD"}}}}},
+      {"moe_route", {}},
+      {"moe_group", {texts("TILE", {"16"})}},
+      {"moe_gate_up", {weights(), x_types(), flag("SUBGROUPS")}},
+      {"moe_down",
+       {weights(), x_types(), flag("SUBGROUPS"),
+        {{{}}, {{"PARTIAL"}}, {{"HAS_RESIDUAL"}}}}},
+      {"moe_tile",
+       {weights(), x_types(),
+        {{{"GATE_UP"}, {{"PIECES", "320"}}}, {{}, {{"PIECES", "192"}}}}}},
+      {"moe_combine", {flag("HAS_RESIDUAL")}},
+  };
+}
+
+}  // namespace
+
+const std::map<std::string, Axes>& kernel_variants() {
+  static const std::map<std::string, Axes> all = [] {
+    std::map<std::string, Axes> joined = elementwise_kernels();
+    joined.merge(matrix_kernels());
+    joined.merge(attention_and_moe_kernels());
+    return joined;
+  }();
+  return all;
+}
+
+std::vector<Variant> all_variants(const Axes& axes) {
+  std::vector<Variant> variants = {{}};
+  for (const std::vector<Variant>& axis : axes) {
+    std::vector<Variant> next;
+    for (const Variant& base : variants) {
+      for (const Variant& choice : axis) {
+        Variant both = base;
+        both.defines.insert(both.defines.end(), choice.defines.begin(), choice.defines.end());
+        both.substitutions.insert(both.substitutions.end(), choice.substitutions.begin(),
+                                  choice.substitutions.end());
+        next.push_back(std::move(both));
+      }
+    }
+    variants = std::move(next);
+  }
+  return variants;
+}
+
+}  // namespace candela::wgpu
