@@ -17,11 +17,11 @@ constexpr float to_float(BFloat16 value) {
   return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
 }
 
-/// Rounds to nearest even; NaN stays NaN (quiet), overflow becomes infinity.
+/// Rounds to nearest even; overflow becomes infinity, every NaN becomes 0xffff, as in PyTorch.
 constexpr BFloat16 to_bf16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) {
-    return {static_cast<uint16_t>((bits >> 16) | 0x0040u)};
+    return {0xffff};
   }
   const uint32_t rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
   return {static_cast<uint16_t>(rounded >> 16)};

@@ -5,11 +5,11 @@ fn bf16_to_f32(bits: u32) -> f32 {
   return bitcast<f32>(bits << 16u);
 }
 
-/// To nearest even; NaN stays NaN.
+/// To nearest even; every NaN becomes 0xffff, as on the CPU.
 fn f32_to_bf16(value: f32) -> u32 {
   let bits = bitcast<u32>(value);
   let nan = (bits & 0x7fffffffu) > 0x7f800000u;
-  return select((bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u, (bits >> 16u) | 0x40u, nan);
+  return select((bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u, 0xffffu, nan);
 }
 
 fn f16_to_f32(half: u32) -> f32 {
