@@ -157,7 +157,8 @@ void WgpuBackend::attention(const AttentionArgs& args, const View& y) {
     p.y_head = stride(to, 1);
     const uint64_t tiles = (uint64_t{p.tokens} * per_kv + kTileRows - 1) / kTileRows;
     stream_->dispatch(prefill_kernel(args), grid_for(tiles * p.kv_heads), p,
-                      {in(q), in(args.k_cache), in(args.v_cache), in(spans), in(pages), out(to)});
+                      {whole_in(q), whole_in(args.k_cache), whole_in(args.v_cache), whole_in(spans),
+                       whole_in(pages), whole_out(to)});
     if (!direct) {
       copy(to, y);
     }
@@ -178,12 +179,13 @@ void WgpuBackend::attention(const AttentionArgs& args, const View& y) {
   }
   p.y_offset = offset(part);
   stream_->dispatch(decode_kernel(args, at_once, split), grid_for(base * p.splits), p,
-                    {in(q), in(args.k_cache), in(args.v_cache), in(spans), in(pages), out(part)});
+                    {whole_in(q), whole_in(args.k_cache), whole_in(args.v_cache), whole_in(spans),
+                     whole_in(pages), whole_out(part)});
   if (split) {
     const MergeParams merge{p.tokens,   p.heads,    p.dim,         p.splits,
                             p.y_offset, offset(to), stride(to, 0), stride(to, 1)};
     stream_->dispatch({"attention_merge"}, grid_for(uint64_t{p.tokens} * p.heads), merge,
-                      {in(part), out(to)});
+                      {whole_in(part), whole_out(to)});
   }
   if (!direct) {
     copy(to, y);
@@ -224,7 +226,8 @@ void WgpuBackend::kv_write(const View& x, const View& slots, const View& cache) 
     }
   }
   const uint64_t count = width * p.tokens * p.kv_heads;
-  stream_->dispatch(kernel, grid_for((count + 255) / 256), p, {in(from), in(where), out(cache)});
+  stream_->dispatch(kernel, grid_for((count + 255) / 256), p,
+                    {whole_in(from), whole_in(where), whole_out(cache)});
 }
 
 }  // namespace candela::wgpu

@@ -66,7 +66,7 @@ void WgpuBackend::gather_rows(const View& table, const View& ids, const View& y)
     params.row_end = piece.end;
     params.w_start = piece.start;
     stream_->dispatch(kernel, grid_for((threads + 255) / 256), params,
-                      {in(source, piece.segment), in(ids), out(to)});
+                      {in(source, piece.segment), whole_in(ids), whole_out(to)});
     params.first = 0;
   }
   if (!direct) {

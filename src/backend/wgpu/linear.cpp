@@ -64,13 +64,13 @@ void WgpuBackend::linear(const LinearArgs& args, const View& y) {
       kernel.defines.emplace_back("SUBGROUPS");
     }
   }
-  std::vector<Operand> operands{in(x), Operand{}, out(target.view())};
+  std::vector<Operand> operands{whole_in(x), Operand{}, whole_out(target.view())};
   if (args.bias) {
     const View bias = dense(*this, *args.bias);
     params.bias_offset = narrow_u32(bias.layout.offset, "the offset of a bias");
     params.bias_kind = real_kind(bias.dtype, "linear");
     kernel.defines.emplace_back("HAS_BIAS");
-    operands.push_back(in(bias));
+    operands.push_back(whole_in(bias));
   }
   if (args.residual) {
     const View residual = with_rows(*this, *args.residual);
@@ -78,7 +78,7 @@ void WgpuBackend::linear(const LinearArgs& args, const View& y) {
     params.residual_offset = rr.offset;
     params.residual_stride = rr.stride;
     kernel.defines.emplace_back("HAS_RESIDUAL");
-    operands.push_back(in(residual));
+    operands.push_back(whole_in(residual));
   }
   for (const WeightPiece& piece : weight.pieces) {
     params.row_begin = piece.begin;
@@ -107,7 +107,7 @@ void WgpuBackend::swiglu(const View& gate, const View& up, const View& y) {
   const SwigluParams params{gr.rows,   gr.cols,   gr.offset, gr.stride,
                             ur.offset, ur.stride, yr.offset, yr.stride};
   stream_->dispatch({"swiglu"}, grid_for(blocks(uint64_t{gr.rows} * gr.cols, 256)), params,
-                    {in(g), in(u), out(target.view())});
+                    {whole_in(g), whole_in(u), whole_out(target.view())});
   target.finish();
 }
 

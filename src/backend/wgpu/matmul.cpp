@@ -64,7 +64,7 @@ void WgpuBackend::matmul(const View& a, const View& b, const View& y) {
   params.y_m = narrow_u32(y.layout.stride(-2), "a stride of matmul");
   params.y_n = narrow_u32(y.layout.stride(-1), "a stride of matmul");
   const uint64_t tiles = uint64_t{(params.m + 15) / 16} * ((params.n + 15) / 16) * params.batches;
-  stream_->dispatch({"matmul"}, grid_for(tiles), params, {in(a), in(b), out(y)});
+  stream_->dispatch({"matmul"}, grid_for(tiles), params, {whole_in(a), whole_in(b), whole_out(y)});
 }
 
 }  // namespace candela::wgpu

@@ -111,8 +111,8 @@ void gate_up_pairs(const Run& run, const View& act) {
                               both.begin,      both.end,      offset(run.x),   offset(run.experts),
                               both.gate_start, both.up_start, run.gate.stride, offset(act)};
     run.stream.dispatch(kernel, grid_for(groups), params,
-                        {in(run.x), in(run.gate_view, both.gate_segment),
-                         in(run.up_view, both.up_segment), in(run.experts), out(act)});
+                        {whole_in(run.x), in(run.gate_view, both.gate_segment),
+                         in(run.up_view, both.up_segment), whole_in(run.experts), whole_out(act)});
   }
 }
 
@@ -142,12 +142,12 @@ void down_pairs(const Run& run, const View& act, const View& target, bool partia
     params.row_begin = piece.begin;
     params.row_end = piece.end;
     params.w_start = piece.start;
-    std::vector<Operand> operands{in(act), in(run.down_view, piece.segment), in(run.experts),
-                                  out(target)};
+    std::vector<Operand> operands{whole_in(act), in(run.down_view, piece.segment),
+                                  whole_in(run.experts), whole_out(target)};
     if (!partial) {
-      operands.push_back(in(run.weights));
+      operands.push_back(whole_in(run.weights));
       if (run.residual) {
-        operands.push_back(in(*run.residual));
+        operands.push_back(whole_in(*run.residual));
       }
     }
     run.stream.dispatch_bytes(kernel, grid_for(groups), std::as_bytes(std::span(&params, 1)),
@@ -163,10 +163,12 @@ void combine(const Run& run, const View& part, const View& y) {
   if (run.residual) {
     kernel.defines.emplace_back("HAS_RESIDUAL");
     params.residual_offset = offset(*run.residual);
-    run.stream.dispatch(kernel, grid, params,
-                        {in(part), in(run.weights), out(y), in(*run.residual)});
+    run.stream.dispatch(
+        kernel, grid, params,
+        {whole_in(part), whole_in(run.weights), whole_out(y), whole_in(*run.residual)});
   } else {
-    run.stream.dispatch(kernel, grid, params, {in(part), in(run.weights), out(y)});
+    run.stream.dispatch(kernel, grid, params,
+                        {whole_in(part), whole_in(run.weights), whole_out(y)});
   }
 }
 
@@ -186,7 +188,7 @@ Plan group_pairs(const Run& run, Backend& backend) {
   kernel.substitutions.emplace_back("TILE", std::to_string(kPairTile));
   const GroupParams params{run.pairs, run.expert_count, offset(run.experts), offset(plan.view),
                            plan.order_offset};
-  run.stream.dispatch(kernel, Grid{1}, params, {in(run.experts), out(plan.view)});
+  run.stream.dispatch(kernel, Grid{1}, params, {whole_in(run.experts), whole_out(plan.view)});
   return plan;
 }
 
@@ -201,8 +203,8 @@ void gate_up_tiles(const Run& run, const Plan& plan, const View& act) {
                             both.end,        offset(run.x), offset(plan.view), plan.order_offset,
                             both.gate_start, both.up_start, run.gate.stride,   offset(act)};
     run.stream.dispatch(kernel, grid_for(groups), params,
-                        {in(run.x), in(run.gate_view, both.gate_segment), in(plan.view), out(act),
-                         in(run.up_view, both.up_segment)});
+                        {whole_in(run.x), in(run.gate_view, both.gate_segment), whole_in(plan.view),
+                         whole_out(act), in(run.up_view, both.up_segment)});
   }
 }
 
@@ -215,8 +217,9 @@ void down_tiles(const Run& run, const Plan& plan, const View& act, const View& p
     const TileParams params{run.k,       run.inner,   run.hidden,        piece.begin,
                             piece.end,   offset(act), offset(plan.view), plan.order_offset,
                             piece.start, 0,           run.down.stride,   offset(part)};
-    run.stream.dispatch(kernel, grid_for(groups), params,
-                        {in(act), in(run.down_view, piece.segment), in(plan.view), out(part)});
+    run.stream.dispatch(
+        kernel, grid_for(groups), params,
+        {whole_in(act), in(run.down_view, piece.segment), whole_in(plan.view), whole_out(part)});
   }
 }
 
@@ -240,7 +243,7 @@ void WgpuBackend::moe_route(const MoeRouteArgs& args, const View& experts, const
       rows.rows,       rows.cols,      k, args.normalize ? 1u : 0u, rows.offset, rows.stride,
       offset(experts), offset(weights)};
   stream_->dispatch({"moe_route"}, grid_for(rows.rows), params,
-                    {in(logits), out(experts), out(weights)});
+                    {whole_in(logits), whole_out(experts), whole_out(weights)});
 }
 
 void WgpuBackend::moe(const MoeArgs& args, const View& y) {

@@ -30,7 +30,8 @@ void WgpuBackend::softmax(const View& x, const View& y) {
   const Rows xr = rows_of(from);
   const Rows yr = rows_of(target.view());
   const SoftmaxParams params{xr.rows, xr.cols, xr.offset, xr.stride, yr.offset, yr.stride};
-  stream_->dispatch({"softmax"}, grid_for(xr.rows), params, {in(from), out(target.view())});
+  stream_->dispatch({"softmax"}, grid_for(xr.rows), params,
+                    {whole_in(from), whole_out(target.view())});
   target.finish();
 }
 
@@ -53,7 +54,7 @@ void WgpuBackend::rms_norm(const View& x, const View& weight, float eps, const V
                              real_kind(scale.dtype, "rms_norm"),
                              eps};
   stream_->dispatch({"rms_norm"}, grid_for(xr.rows), params,
-                    {in(from), in(scale), out(target.view())});
+                    {whole_in(from), whole_in(scale), whole_out(target.view())});
   target.finish();
 }
 
@@ -80,7 +81,7 @@ void WgpuBackend::layer_norm(
                                real_kind(shift.dtype, "layer_norm"),
                                eps};
   stream_->dispatch({"layer_norm"}, grid_for(xr.rows), params,
-                    {in(from), in(scale), in(shift), out(target.view())});
+                    {whole_in(from), whole_in(scale), whole_in(shift), whole_out(target.view())});
   target.finish();
 }
 

@@ -53,13 +53,14 @@ void WgpuBackend::rope(const RopeArgs& args, const View& y) {
   params.positions_offset = narrow_u32(positions.layout.offset, "the offset of positions");
   params.eps = args.norm_eps;
   KernelId kernel{"rope"};
-  std::vector<Operand> operands{in(x), in(cos), in(sin), in(positions), out(to)};
+  std::vector<Operand> operands{whole_in(x), whole_in(cos), whole_in(sin), whole_in(positions),
+                                whole_out(to)};
   if (args.norm_weight) {
     const View weight = dense(*this, *args.norm_weight);
     params.weight_offset = narrow_u32(weight.layout.offset, "the offset of a norm weight");
     params.weight_kind = real_kind(weight.dtype, "rope");
     kernel.defines.emplace_back("WITH_NORM");
-    operands.push_back(in(weight));
+    operands.push_back(whole_in(weight));
   }
   stream_->dispatch_bytes(kernel, grid_for(uint64_t{params.tokens} * params.heads),
                           std::as_bytes(std::span(&params, 1)), operands);

@@ -7,6 +7,29 @@
 
 namespace candela::wgpu {
 
+namespace {
+
+void require_whole(const View& view) {
+  if (view.storage->is_segmented()) {
+    fail(ErrorKind::Unsupported, Subject::Device,
+         "A tensor {} of type {} takes {} bytes, more than one binding of this device holds; work "
+         "on smaller pieces.",
+         to_string(view.shape()), dtype_name(view.dtype), view.storage->bytes());
+  }
+}
+
+}  // namespace
+
+Operand whole_in(const View& view) {
+  require_whole(view);
+  return in(view);
+}
+
+Operand whole_out(const View& view) {
+  require_whole(view);
+  return out(view);
+}
+
 bool as_rows(const View& view, Rows& out) {
   const Layout& layout = view.layout;
   const int rank = layout.rank();

@@ -50,6 +50,11 @@ class RowTarget {
   bool copied_ = false;
 };
 
+/// Bindings of tensors that no kernel reads piece by piece: activations, ids, small weights.
+/// @throws Unsupported  The tensor lies in several segments.
+Operand whole_in(const View& view);
+Operand whole_out(const View& view);
+
 /// Number of a float dtype in reals.wgsl: 0 F32, 1 BF16, 2 F16.
 uint32_t real_kind(DType dtype, const char* op);
 
