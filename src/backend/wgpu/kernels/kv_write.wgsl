@@ -4,6 +4,7 @@
 // inside a word, whose halves then belong to different threads and are set by atomics.
 // Workgroup 256. Grid: linear.
 //:include common
+//:include bf16
 
 struct Params {
   tokens: u32,
@@ -27,14 +28,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> cache: array<u32>;
 //:end
 @group(0) @binding(3) var<uniform> params: Params;
-
-fn to_bf16(value: f32) -> u32 {
-  let bits = bitcast<u32>(value);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) {
-    return (bits >> 16u) | 0x0040u;
-  }
-  return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
-}
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>,
@@ -63,12 +56,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
 //:if KV_BF16
 //:if KV_ODD
       let shift = ((row + d) & 1u) << 4u;
-      let value = to_bf16(x[source + d * params.x_dim]);
+      let value = f32_to_bf16(x[source + d * params.x_dim]);
       atomicAnd(&cache[(row + d) >> 1u], 0xffff0000u >> shift);
       atomicOr(&cache[(row + d) >> 1u], value << shift);
 //:else
-      cache[(row >> 1u) + d] = to_bf16(x[source + 2u * d * params.x_dim]) |
-                               (to_bf16(x[source + (2u * d + 1u) * params.x_dim]) << 16u);
+      cache[(row >> 1u) + d] = f32_to_bf16(x[source + 2u * d * params.x_dim]) |
+                               (f32_to_bf16(x[source + (2u * d + 1u) * params.x_dim]) << 16u);
 //:end
 //:else
       cache[row + d] = bitcast<u32>(x[source + d * params.x_dim]);
