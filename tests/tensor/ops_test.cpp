@@ -118,7 +118,8 @@ TEST_F(OpsTest, RefusalsNameOpAndShapes) {
   expect_error(ErrorKind::InvalidArgument, "max: axis 0 is empty",
                [&] { max(Tensor::zeros({0}, DType::F32, cpu), 0); });
   expect_error(ErrorKind::InvalidArgument, "top_k: k is 4", [&] { top_k(x, 4); });
-  expect_error(ErrorKind::Unsupported, "embedding: ids is F32", [&] { embedding(x, of({1}, {1})); });
+  expect_error(ErrorKind::Unsupported, "embedding: ids is F32",
+               [&] { embedding(x, of({1}, {1})); });
   expect_error(ErrorKind::InvalidArgument, "cat", [&] {
     const Tensor p[] = {x, x.t()};
     cat(p, 0);
