@@ -1,7 +1,10 @@
 #include <fmt/format.h>
 #include <histedit.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <clocale>
+#include <cwchar>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -39,13 +42,14 @@ class LineReader {
       el_set(editor_.get(), EL_PROMPT, prompt);
       el_set(editor_.get(), EL_EDITOR, "emacs");
       el_set(editor_.get(), EL_HIST, history, history_.get());
+      el_set(editor_.get(), EL_GETCFN, read_character);
     }
   }
 
-  /// The next line without its end; false at the end of input.
+  /// The next line without its end; false at the end of input. A signal ends it as well.
   bool next(std::string& line) {
     if (!editor_) {
-      return static_cast<bool>(std::getline(std::cin, line));
+      return static_cast<bool>(std::getline(std::cin, line)) && !interrupted();
     }
     int count = 0;
     const char* read = el_gets(editor_.get(), &count);
@@ -63,6 +67,21 @@ class LineReader {
 
  private:
   static const char* prompt(EditLine*) { return "> "; }
+
+  /// libedit's own function tries again after a signal, which would keep the program at its prompt.
+  static int read_character(EditLine*, wchar_t* out) {
+    std::mbstate_t state = {};
+    for (char byte = 0; !interrupted() && ::read(STDIN_FILENO, &byte, 1) == 1;) {
+      const size_t used = std::mbrtowc(out, &byte, 1, &state);
+      if (used <= 1) {
+        return 1;
+      }
+      if (used == static_cast<size_t>(-1)) {
+        state = {};  // not of this locale: skip it
+      }
+    }
+    return 0;
+  }
 
   struct Close {
     void operator()(EditLine* editor) const { el_end(editor); }
@@ -84,19 +103,19 @@ class Chat {
  public:
   Chat(const ChatFlags& flags, engine::Engine& engine, const Device& device)
       : flags_(flags), engine_(engine), device_(device) {
-    set_system(flags.system.empty() ? "" : text_or_file(flags.system));
+    set_system(flags.system);
   }
 
   void loop() {
     std::string line;
-    while (lines_.next(line)) {
-      reset_interrupt();
+    while (next(line)) {
       if (line.starts_with("\"\"\"")) {
         line = several_lines(line.substr(3));
       }
       if (line == "/bye" || line == "/exit") {
         return;
       }
+      const ordered_json before = messages_;
       try {
         if (line.starts_with('/')) {
           command(line);
@@ -105,18 +124,43 @@ class Chat {
           answer();
         }
       } catch (const Error& error) {
-        if (error.kind() == ErrorKind::Internal || error.subject() == Subject::Device) {
+        const bool memory = error.kind() == ErrorKind::OutOfMemory;
+        if (error.kind() == ErrorKind::Internal || (error.subject() == Subject::Device && !memory)) {
           throw;
         }
-        note(std::string("error: ") + error.what());
+        messages_ = before;
+        note_error(error.what());
       }
+      if (reader_left_ || terminated()) {
+        return;
+      }
+      reset_interrupt();
     }
   }
 
  private:
+  /// Ctrl+C at the prompt drops the line; twice within two seconds it leaves.
+  bool next(std::string& line) {
+    using Clock = std::chrono::steady_clock;
+    Clock::time_point last;
+    bool again = false;
+    while (!lines_.next(line)) {
+      const Clock::time_point now = Clock::now();
+      if (!interrupted() || terminated() || !is_terminal(stdin) ||
+          (again && now - last < std::chrono::seconds(2))) {
+        return false;
+      }
+      reset_interrupt();
+      note("\n(Ctrl+C again or Ctrl+D leaves)");
+      last = now;
+      again = true;
+    }
+    return true;
+  }
+
   std::string several_lines(std::string text) {
     std::string line;
-    while (!text.ends_with("\"\"\"") && lines_.next(line)) {
+    while (!text.ends_with("\"\"\"") && next(line)) {
       text += "\n" + line;
     }
     return text.ends_with("\"\"\"") ? text.substr(0, text.size() - 3) : text;
@@ -137,12 +181,13 @@ class Chat {
     const ParseSpecial parse = flags_.parse_special ? ParseSpecial::Yes : ParseSpecial::No;
     engine::Request request = engine_.make_request(engine_.encode(input, parse).ids);
     flags_.sampling.apply(request);
+    fit_context(request, engine_, flags_.model.context);
     const bool terminal = is_terminal(stdout);
     const engine::TextGeneration result =
         engine_.answer({&request, 1}, [&](size_t, const std::string& piece) {
           return write_out(terminal ? printable(piece) : piece) && !interrupted();
         });
-    write_out("\n");
+    reader_left_ = !write_out("\n");
     messages_.push_back({{"role", "assistant"}, {"content", result.answers[0].text}});
     if (flags_.stats) {
       print_stats(engine_, device_, result.stats);
@@ -172,28 +217,34 @@ class Chat {
   }
 
   void load(const std::string& path) {
-    const ordered_json parsed = ordered_json::parse(read_text_file(path), nullptr, false);
     ChatInput input;
-    input.messages = parsed;
+    input.messages = ordered_json::parse(read_text_file(path), nullptr, false);
+    if (!input.messages.is_array()) {
+      fail(ErrorKind::CorruptData, Subject::Input, "{} is no JSON list of messages.", path);
+    }
     check_chat_input(input);
-    messages_ = parsed;
+    messages_ = input.messages;
     note(fmt::format("{} messages", messages_.size()));
   }
 
   void save(const std::string& path) const {
     std::ofstream file(path);
-    file << messages_.dump(2) << "\n";
+    file << messages_.dump(2, ' ', false, ordered_json::error_handler_t::replace) << "\n";
     if (!file.flush()) {
       fail(ErrorKind::Io, Subject::Input, "{} cannot be written.", path);
     }
+    note(fmt::format("{} messages", messages_.size()));
   }
 
   void set(const std::string& arguments) {
     CLI::App app;
     SamplingFlags changed = flags_.sampling;
-    changed.declare(app);
+    changed.declare(app, false);
     try {
       app.parse("--" + arguments);
+    } catch (const CLI::Success&) {
+      fail(ErrorKind::InvalidArgument, Subject::Usage, "/set {}: there is no such value; try /help.",
+           arguments);
     } catch (const CLI::ParseError& error) {
       fail(ErrorKind::InvalidArgument, Subject::Usage, "/set {}: {}.", arguments, error.what());
     }
@@ -206,11 +257,14 @@ class Chat {
     const size_t space = line.find(' ');
     const std::string name = line.substr(0, space);
     const std::string argument = space == std::string::npos ? "" : line.substr(space + 1);
+    if (argument.empty() && (name == "/save" || name == "/load" || name == "/set")) {
+      fail(ErrorKind::InvalidArgument, Subject::Usage, "{} needs more; /help shows what.", name);
+    }
     if (name == "/help" || name == "/?") {
       note(kHelp);
     } else if (name == "/clear") {
       messages_ = ordered_json::array();
-      set_system(flags_.system.empty() ? "" : text_or_file(flags_.system));
+      set_system(flags_.system);
     } else if (name == "/system") {
       set_system(argument);
     } else if (name == "/undo") {
@@ -234,12 +288,14 @@ class Chat {
   engine::Engine& engine_;
   const Device& device_;
   LineReader lines_;
+  bool reader_left_ = false;
   ordered_json messages_ = ordered_json::array();
 };
 
-int chat(const ChatFlags& flags) {
-  const Device device = flags.device.open(flags.quiet);
+int chat(ChatFlags flags) {
+  flags.system = flags.system == "-" ? "-" : text_or_file(flags.system);
   check_plan(flags.model, flags.device.wgpu_options().memory_budget);
+  const Device device = flags.device.open(flags.quiet);
   engine::Engine engine = load_engine(flags.model, device, flags.quiet);
   if (!flags.quiet) {
     note(fmt::format("{} · {} · cache {} · /help for commands, Ctrl+D to leave", flags.model.model,
@@ -254,7 +310,7 @@ int chat(const ChatFlags& flags) {
 std::function<int()> setup_chat(CLI::App& app) {
   auto flags = std::make_shared<ChatFlags>();
   flags->model.declare(app);
-  app.add_option("--system", flags->system, "system prompt, or @FILE");
+  app.add_option("--system", flags->system, "system prompt, or @FILE")->type_name("TEXT");
   app.add_flag("--parse-special", flags->parse_special,
                "let special tokens spelled in messages become tokens");
   app.add_flag("-q,--quiet", flags->quiet, "nothing on stderr but errors");

@@ -11,6 +11,7 @@ namespace candela::cli {
 struct Command {
   const char* name;
   const char* help;
+  const char* examples;  ///< lines for the end of its --help
   std::function<int()> (*setup)(CLI::App& app);
 };
 

@@ -153,15 +153,19 @@ int info(const InfoFlags& flags) {
 
 std::function<int()> setup_info(CLI::App& app) {
   auto flags = std::make_shared<InfoFlags>();
-  app.add_option("MODEL", flags->model, "a folder, a .gguf file or Org/Name of the HF cache");
-  app.add_option("--config", flags->config, "a config.json alone, without weights");
+  declare_model(app, flags->model);
+  app.add_option("--config", flags->config, "a config.json alone, without weights")->type_name("FILE");
   app.add_option("-c,--ctx-size", flags->context, "positions a sequence")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31))
+      ->type_name("N")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31).description(""))
       ->capture_default_str();
   app.add_option("--parallel", flags->parallel, "sequences at once")
-      ->check(CLI::Range(1, 65536))
+      ->type_name("N")
+      ->check(CLI::Range(1, 65536).description(""))
       ->capture_default_str();
-  app.add_option("--kv-type", flags->kv_type, "f32 or bf16")->capture_default_str();
+  app.add_option("--kv-type", flags->kv_type, "f32 or bf16")
+      ->type_name("TYPE")
+      ->capture_default_str();
   app.add_flag("--tensors", flags->tensors, "list every tensor");
   app.add_flag("--json", flags->json, "one JSON object");
   return [flags] { return info(*flags); };

@@ -17,8 +17,8 @@ std::atomic<int>& last_signal() {
 }
 
 void on_signal(int signal) {
-  if (last_signal().exchange(signal) == SIGINT && signal == SIGINT) {
-    std::_Exit(kExitInterrupted);
+  if (last_signal().exchange(signal) != 0) {
+    std::_Exit(signal == SIGTERM ? kExitTerminated : kExitInterrupted);
   }
 }
 
@@ -26,17 +26,29 @@ void on_signal(int signal) {
 
 void catch_signals() {
   last_signal() = 0;
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  // Without SA_RESTART, so that a read from a person or a pipe ends as well.
+  struct sigaction action = {};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
 }
 
 bool interrupted() { return last_signal() != 0; }
 
+bool terminated() { return last_signal() == SIGTERM; }
+
+void throw_if_interrupted() {
+  if (interrupted()) {
+    fail(ErrorKind::Cancelled, Subject::Usage, "Interrupted.");
+  }
+}
+
 void reset_interrupt() { last_signal() = 0; }
 
 int interrupt_exit_code() {
-  return last_signal() == SIGTERM ? kExitTerminated : kExitInterrupted;
+  return terminated() ? kExitTerminated : kExitInterrupted;
 }
 
 }  // namespace candela::cli

@@ -2,12 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <sstream>
 
 #include "base/error.h"
+#include "cli/interrupt.h"
 #include "cli/terminal.h"
 
 namespace candela::cli {
@@ -21,16 +25,28 @@ namespace {
 
 }  // namespace
 
+CLI::Option* from_environment(CLI::Option* option) {
+  std::string name = "CANDELA_" + option->get_lnames().back();
+  std::ranges::replace(name, '-', '_');
+  std::ranges::transform(name, name.begin(), [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
+  return option->envname(name);
+}
+
 void DeviceFlags::declare(CLI::App& app) {
-  app.add_option("--device", device, "auto, cpu, wgpu or wgpu:INDEX as `candela devices` counts")
-      ->envname("CANDELA_DEVICE")
+  from_environment(app.add_option(
+      "--device", device, "auto, cpu, wgpu or wgpu:INDEX as `candela devices` counts"))
+      ->type_name("WHERE")
       ->capture_default_str();
-  app.add_option("--webgpu", webgpu, "dawn, wgpu-native or the path of a WebGPU library")
-      ->envname("CANDELA_WEBGPU");
-  app.add_option("--threads", threads, "of the CPU backend; 0: all cores")->capture_default_str();
-  app.add_option("--memory-limit", memory_limit, "refuse to take more device memory, e.g. 96G")
-      ->envname("CANDELA_MEMORY_LIMIT");
-  app.add_flag("--safe", safe, "WebGPU with bounds checks and zeroed memory");
+  from_environment(app.add_option("--webgpu", webgpu, "dawn, wgpu-native or the path of a WebGPU library"))
+      ->type_name("LIBRARY");
+  from_environment(app.add_option("--threads", threads, "of the CPU backend; 0: all cores"))
+      ->type_name("N")
+      ->check(CLI::Range(0, 4096).description(""))
+      ->capture_default_str();
+  from_environment(
+      app.add_option("--memory-limit", memory_limit, "refuse to take more device memory, e.g. 96G"))
+      ->type_name("BYTES");
+  from_environment(app.add_flag("--safe", safe, "WebGPU with bounds checks and zeroed memory"));
 }
 
 WgpuOptions DeviceFlags::wgpu_options() const {
@@ -86,19 +102,29 @@ Device DeviceFlags::open(bool quiet) const {
 }
 
 void ModelFlags::declare(CLI::App& app) {
-  app.add_option("MODEL", model, "a folder, a .gguf file or Org/Name[@revision] of the HF cache")
-      ->required();
-  app.add_option("-c,--ctx-size", context, "positions at most; 0: the model's own limit")
-      ->envname("CANDELA_CTX_SIZE")
-      ->check(CLI::NonNegativeNumber)
+  declare_model(app, model)->required();
+  from_environment(app.add_option("-c,--ctx-size", context, "positions at most; 0: the model's own limit"))
+      ->type_name("N")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 31).description(""))
       ->capture_default_str();
-  app.add_option("--kv-type", kv_type, "type of the key/value cache: f32 or bf16")
-      ->envname("CANDELA_KV_TYPE")
+  from_environment(
+      app.add_option("--kv-type", kv_type, "type of the key/value cache: f32 or bf16"))
+      ->type_name("TYPE")
       ->capture_default_str();
-  app.add_option("--chat-template", chat_template, "a Jinja file instead of the model's template");
-  app.add_option("--prefill-chunk", prefill_chunk, "prompt tokens a forward pass")
-      ->check(CLI::Range(1, 65536))
+  from_environment(
+      app.add_option("--chat-template", chat_template, "a Jinja file instead of the model's template"))
+      ->type_name("FILE");
+  from_environment(
+      app.add_option("--prefill-chunk", prefill_chunk, "prompt tokens a forward pass, 1 to 65536"))
+      ->type_name("N")
+      ->check(CLI::Range(1, 65536).description(""))
       ->capture_default_str();
+}
+
+CLI::Option* declare_model(CLI::App& app, std::string& model) {
+  return app
+      .add_option("MODEL", model, "a folder, a .gguf file or Org/Name[@revision] of the HF cache")
+      ->type_name("");
 }
 
 DType ModelFlags::kv_dtype() const {
@@ -120,17 +146,21 @@ engine::EngineOptions ModelFlags::engine_options() const {
   return options;
 }
 
-void SamplingFlags::declare(CLI::App& app) {
-  app.add_option("-n,--max-tokens", max_tokens, "longest answer")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31))
+void SamplingFlags::declare(CLI::App& app, bool environment) {
+  const auto add = [&](const char* name, auto& value, const char* help, const char* type) {
+    CLI::Option* option = app.add_option(name, value, help)->type_name(type);
+    return environment ? from_environment(option) : option;
+  };
+  add("-n,--max-tokens", max_tokens, "longest answer", "N")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31).description(""))
       ->capture_default_str();
-  app.add_option("--temp,--temperature", temperature, "0: always the best token");
-  app.add_option("--top-k", top_k, "draw from the k best; 0: from all");
-  app.add_option("--top-p", top_p, "draw from the best that together reach p");
-  app.add_option("--min-p", min_p, "drop what is less likely than min-p times the best");
-  app.add_option("--repeat-penalty", repetition_penalty, "above 1: avoid what was said");
-  app.add_option("--seed", seed, "of the draw")->capture_default_str();
-  app.add_option("--stop", stop, "text that ends the answer (repeatable)");
+  add("--temp,--temperature", temperature, "0: always the best token", "T");
+  add("--top-k", top_k, "draw from the k best; 0: from all", "K");
+  add("--top-p", top_p, "draw from the best that together reach p", "P");
+  add("--min-p", min_p, "drop what is less likely than min-p times the best", "P");
+  add("--repeat-penalty", repetition_penalty, "above 1: avoid what was said", "X");
+  add("--seed", seed, "of the draw", "N")->capture_default_str();
+  app.add_option("--stop", stop, "text that ends the answer (repeatable)")->type_name("TEXT")->allow_extra_args(false);
 }
 
 void SamplingFlags::apply(engine::Request& request) const {
@@ -171,16 +201,27 @@ uint64_t parse_bytes(const std::string& text) {
 }
 
 std::string read_text_file(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    fail(ErrorKind::Io, Subject::Input, "{} is a folder; a file is expected.", path);
+  }
   std::ifstream file(path, std::ios::binary);
   if (!file) {
     fail(ErrorKind::NotFound, Subject::Input, "{} cannot be opened.", path);
   }
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (file.bad() || (!file.eof() && file.fail())) {
+    fail(ErrorKind::Io, Subject::Input, "{} cannot be read.", path);
+  }
+  return std::move(text).str();
 }
 
 std::string text_or_file(const std::string& argument) {
   if (argument == "-") {
-    return {std::istreambuf_iterator<char>(std::cin), {}};
+    std::string text(std::istreambuf_iterator<char>(std::cin), {});
+    throw_if_interrupted();
+    return text;
   }
   return argument.starts_with('@') ? read_text_file(argument.substr(1)) : argument;
 }

@@ -48,14 +48,20 @@ struct SamplingFlags {
   int64_t max_tokens = 1024;
   std::vector<std::string> stop;
 
-  void declare(CLI::App& app);
+  /// @param environment  whether CANDELA_TOP_K and so on give the defaults
+  void declare(CLI::App& app, bool environment = true);
   void apply(engine::Request& request) const;
 };
+
+/// Declares MODEL.
+CLI::Option* declare_model(CLI::App& app, std::string& model);
+/// Names the environment variable that gives the default: CANDELA_TOP_K for --top-k.
+CLI::Option* from_environment(CLI::Option* option);
 
 /// "8G", "512M", "1000000": bytes. @throws InvalidArgument
 uint64_t parse_bytes(const std::string& text);
 /// "@FILE" gives the file's content, "-" standard input, anything else itself.
-/// @throws NotFound, Io about the input
+/// @throws NotFound, Io about the input; Cancelled by a signal while waiting for standard input
 std::string text_or_file(const std::string& argument);
 std::string read_text_file(const std::string& path);
 

@@ -21,21 +21,29 @@ struct RunFlags {
   std::optional<bool> thinking;
 };
 
-ChatInput read_messages(const RunFlags& flags) {
+nlohmann::ordered_json read_list(const std::string& path, const char* of) {
+  nlohmann::ordered_json parsed = nlohmann::ordered_json::parse(read_text_file(path), nullptr, false);
+  if (!parsed.is_array()) {
+    fail(ErrorKind::CorruptData, Subject::Input, "{} is no JSON list of {}.", path, of);
+  }
+  return parsed;
+}
+
+std::string prompt_text(const RunFlags& flags) {
+  if (!flags.file.empty()) {
+    return flags.file == "-" ? text_or_file("-") : read_text_file(flags.file);
+  }
+  return flags.prompt == "-" ? text_or_file("-") : flags.prompt;
+}
+
+/// All that is to be answered, read before a device is opened or a model loaded.
+ChatInput read_input(const RunFlags& flags) {
   ChatInput input;
   if (!flags.messages.empty()) {
-    const nlohmann::ordered_json parsed =
-        nlohmann::ordered_json::parse(read_text_file(flags.messages), nullptr, false);
-    if (!parsed.is_array()) {
-      fail(ErrorKind::CorruptData, Subject::Input, "{} is no JSON list of messages.", flags.messages);
-    }
-    input.messages = parsed;
+    input.messages = read_list(flags.messages, "messages");
   }
   if (!flags.tools.empty()) {
-    input.tools = nlohmann::ordered_json::parse(read_text_file(flags.tools), nullptr, false);
-    if (!input.tools.is_array()) {
-      fail(ErrorKind::CorruptData, Subject::Input, "{} is no JSON list of tools.", flags.tools);
-    }
+    input.tools = read_list(flags.tools, "tools");
   }
   if (!flags.system.empty()) {
     input.messages.insert(input.messages.begin(),
@@ -44,27 +52,35 @@ ChatInput read_messages(const RunFlags& flags) {
   if (flags.thinking) {
     input.variables["enable_thinking"] = *flags.thinking;
   }
-  return input;
-}
-
-std::string prompt_text(const RunFlags& flags) {
-  if (!flags.file.empty()) {
-    return read_text_file(flags.file);
-  }
-  return flags.prompt == "-" ? text_or_file("-") : flags.prompt;
-}
-
-std::vector<uint32_t> encode(const RunFlags& flags, const engine::Engine& engine) {
-  const ParseSpecial parse = flags.parse_special ? ParseSpecial::Yes : ParseSpecial::No;
   const std::string text = prompt_text(flags);
-  if (flags.raw) {
-    return engine.encode_raw(text, parse);
-  }
-  ChatInput input = read_messages(flags);
   if (flags.messages.empty() || !text.empty()) {
     input.messages.push_back({{"role", "user"}, {"content", text}});
   }
-  return engine.encode(input, parse).ids;
+  check_chat_input(input);
+  return input;
+}
+
+std::vector<uint32_t> encode(const RunFlags& flags,
+                             const ChatInput& input,
+                             const engine::Engine& engine) {
+  const ParseSpecial parse = flags.parse_special ? ParseSpecial::Yes : ParseSpecial::No;
+  return flags.raw ? engine.encode_raw(input.messages.back().at("content").get<std::string>(), parse)
+                   : engine.encode(input, parse).ids;
+}
+
+void check_usage(const RunFlags& flags) {
+  const auto wrong = [](const char* text) {
+    fail(ErrorKind::InvalidArgument, Subject::Usage, "{}", text);
+  };
+  if (flags.prompt.empty() && flags.file.empty() && flags.messages.empty()) {
+    wrong("There is no prompt; give one after MODEL, with --file, or - for standard input.");
+  }
+  if (!flags.prompt.empty() && !flags.file.empty()) {
+    wrong("There are two prompts, one after MODEL and one with --file; give one of them.");
+  }
+  if (flags.raw && !(flags.messages + flags.system + flags.tools).empty()) {
+    wrong("--raw continues a text; --messages, --system and --tools need a chat template.");
+  }
 }
 
 void print_json(const RunFlags& flags, const Device& device, const engine::TextGeneration& result) {
@@ -79,11 +95,14 @@ void print_json(const RunFlags& flags, const Device& device, const engine::TextG
 }
 
 int run(const RunFlags& flags) {
-  const Device device = flags.device.open(flags.quiet);
+  check_usage(flags);
+  const ChatInput input = read_input(flags);
   check_plan(flags.model, flags.device.wgpu_options().memory_budget);
+  const Device device = flags.device.open(flags.quiet);
   engine::Engine engine = load_engine(flags.model, device, flags.quiet);
-  engine::Request request = engine.make_request(encode(flags, engine));
+  engine::Request request = engine.make_request(encode(flags, input, engine));
   flags.sampling.apply(request);
+  fit_context(request, engine, flags.model.context);
 
   const bool terminal = is_terminal(stdout);
   const auto show = [&](size_t, const std::string& piece) {
@@ -108,11 +127,11 @@ int run(const RunFlags& flags) {
 std::function<int()> setup_run(CLI::App& app) {
   auto flags = std::make_shared<RunFlags>();
   flags->model.declare(app);
-  app.add_option("PROMPT", flags->prompt, "what to answer; - reads standard input");
-  app.add_option("-f,--file", flags->file, "read the prompt from a file");
-  app.add_option("--system", flags->system, "system prompt, or @FILE");
-  app.add_option("--messages", flags->messages, "a JSON file with earlier messages");
-  app.add_option("--tools", flags->tools, "a JSON file with a list of tools");
+  app.add_option("PROMPT", flags->prompt, "what to answer; - reads standard input")->type_name("");
+  app.add_option("-f,--file", flags->file, "read the prompt from a file")->type_name("FILE");
+  app.add_option("--system", flags->system, "system prompt, or @FILE")->type_name("TEXT");
+  app.add_option("--messages", flags->messages, "a JSON file with earlier messages")->type_name("FILE");
+  app.add_option("--tools", flags->tools, "a JSON file with a list of tools")->type_name("FILE");
   app.add_flag("--thinking,!--no-thinking", flags->thinking, "for templates that know enable_thinking");
   app.add_flag("--raw", flags->raw, "continue the text as it is, without a chat template");
   app.add_flag("--parse-special", flags->parse_special,
@@ -122,13 +141,7 @@ std::function<int()> setup_run(CLI::App& app) {
   app.add_flag("--stats", flags->stats, "the statistics line even with --json or --quiet");
   flags->sampling.declare(app);
   flags->device.declare(app);
-  return [flags] {
-    if (flags->prompt.empty() && flags->file.empty() && flags->messages.empty()) {
-      fail(ErrorKind::InvalidArgument, Subject::Usage,
-           "There is no prompt; give one after MODEL, with --file, or - for standard input.");
-    }
-    return run(*flags);
-  };
+  return [flags] { return run(*flags); };
 }
 
 }  // namespace candela::cli

@@ -2,8 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
-#include "cli/interrupt.h"
 #include "cli/terminal.h"
 #include "engine/find_model.h"
 
@@ -20,10 +21,11 @@ engine::Engine load_engine(const ModelFlags& model, const Device& device, bool q
 }
 
 void check_plan(const ModelFlags& model, uint64_t limit) {
+  const std::string path = engine::find_model(model.model);
   if (limit == 0) {
     return;
   }
-  const models::ModelFiles files = models::open_model(engine::find_model(model.model));
+  const models::ModelFiles files = models::open_model(path);
   const models::TextConfig config = models::find_architecture(files).text_config(files);
   const int64_t positions = model.context > 0 ? model.context : 4096;
   const engine::MemoryPlan plan = engine::plan_memory(config, models::loaded_bytes(files), positions,
@@ -55,10 +57,17 @@ void print_stats(const engine::Engine& engine, const Device& device, const engin
                    engine::summary(stats)));
 }
 
-void throw_if_interrupted() {
-  if (interrupted()) {
-    fail(ErrorKind::Cancelled, Subject::Usage, "Interrupted.");
+void fit_context(engine::Request& request, engine::Engine& engine, int64_t context) {
+  const int64_t own = engine.model().text.config().max_positions;
+  const int64_t limit = context > 0 ? std::min(context, own) : own;
+  const auto prompt = static_cast<int64_t>(request.ids.size());
+  if (prompt >= limit) {
+    fail(ErrorKind::InvalidArgument, Subject::Usage,
+         "The prompt has {} tokens, the context has {} positions and the answer needs some; shorten "
+         "the prompt{}.",
+         prompt, limit, limit < own ? " or raise --ctx-size" : "");
   }
+  request.max_new_tokens = std::min(request.max_new_tokens, limit - prompt);
 }
 
 }  // namespace candela::cli

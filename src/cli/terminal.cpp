@@ -49,8 +49,13 @@ bool write_out(std::string_view text) {
 
 void note(std::string_view line) { fmt::print(stderr, "{}\n", line); }
 
+void note_error(std::string_view text) {
+  fmt::print(stderr, "{} {}\n", use_color(stderr) ? "\x1b[31merror:\x1b[0m" : "error:",
+             printable(text));
+}
+
 ProgressBar::ProgressBar(std::string what, bool quiet)
-    : what_(std::move(what)), quiet_(quiet), terminal_(is_terminal(stderr)), start_(now()) {}
+    : what_(std::move(what)), quiet_(quiet), terminal_(is_terminal(stderr)), start_(now()), last_line_(start_) {}
 
 ProgressBar::~ProgressBar() {
   if (terminal_ && last_percent_ >= 0) {
@@ -58,14 +63,26 @@ ProgressBar::~ProgressBar() {
   }
 }
 
+bool ProgressBar::due(int percent, double now) const {
+  if (terminal_) {
+    return percent != last_percent_;
+  }
+  constexpr double kQuickSeconds = 2.0;
+  constexpr double kLineSeconds = 5.0;
+  const bool further = last_percent_ < 0 || percent / 10 > last_percent_ / 10;
+  return now - start_ >= kQuickSeconds && (further || now - last_line_ >= kLineSeconds);
+}
+
 void ProgressBar::update(uint64_t done, uint64_t total) {
-  const int percent = total == 0 ? 100 : static_cast<int>(done * 100 / total);
-  const int step = terminal_ ? 1 : 10;
-  if (quiet_ || percent / step == last_percent_ / step) {
+  const int percent =
+      total == 0 ? 100 : static_cast<int>(static_cast<double>(done) * 100.0 / static_cast<double>(total));
+  const double time = now();
+  if (quiet_ || !due(percent, time)) {
     return;
   }
   last_percent_ = percent;
-  const double seconds = now() - start_;
+  last_line_ = time;
+  const double seconds = time - start_;
   const double rate = seconds > 0.0 ? static_cast<double>(done) / seconds : 0.0;
   const double left = rate > 0.0 ? static_cast<double>(total - done) / rate : 0.0;
   const std::string text =

@@ -19,8 +19,11 @@ std::string printable(std::string_view text);
 bool write_out(std::string_view text);
 /// One line on stderr.
 void note(std::string_view line);
+/// "error: ..." on stderr, without control characters that a file's name may hold.
+void note_error(std::string_view text);
 
-/// Loading progress on stderr: a bar on a terminal, else a line every ten percent.
+/// Progress on stderr: a bar on a terminal. Elsewhere nothing for the first two seconds, then a
+/// line whenever ten percent or five seconds have passed.
 class ProgressBar {
  public:
   explicit ProgressBar(std::string what, bool quiet);
@@ -36,6 +39,9 @@ class ProgressBar {
   bool terminal_;
   int last_percent_ = -1;
   double start_;
+  double last_line_;
+
+  bool due(int percent, double now) const;
 };
 
 }  // namespace candela::cli

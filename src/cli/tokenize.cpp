@@ -39,6 +39,21 @@ struct Texts {
   }
 };
 
+/// A template that a line of input names; a name only, so that a line cannot reach other folders.
+ChatTemplate template_beside(const std::string& model, const std::string& name) {
+  const std::filesystem::path folder =
+      std::filesystem::is_directory(model) ? std::filesystem::path(model)
+                                           : std::filesystem::path(model).parent_path();
+  std::error_code ignored;
+  if (name.empty() || std::filesystem::path(name).filename() != name || name == "." || name == ".." ||
+      name.find('\0') != std::string::npos ||
+      !std::filesystem::is_regular_file(folder / name, ignored)) {
+    fail(ErrorKind::NotFound, Subject::Input, "\"template\" is \"{}\", which is no file beside the model.",
+         name);
+  }
+  return ChatTemplate::from_file(folder / name);
+}
+
 /// One line of --jsonl: {"text": ...} or {"messages": ..., "tools": ..., "template": ...}.
 ordered_json answer_line(const Texts& texts, const ordered_json& line) {
   if (line.contains("text")) {
@@ -59,9 +74,7 @@ ordered_json answer_line(const Texts& texts, const ordered_json& line) {
   }
   std::optional<ChatTemplate> given;
   if (line.contains("template")) {
-    const std::string name = line.at("template").get<std::string>();
-    given = ChatTemplate::from_file(std::filesystem::path(texts.path) /
-                                    std::filesystem::path(name).filename());
+    given = template_beside(texts.path, line.at("template").get<std::string>());
   }
   if (!given && !texts.chat_template) {
     fail(ErrorKind::NotFound, Subject::Model, "{} has no chat template.", texts.path);
@@ -80,7 +93,9 @@ int answer_lines(const Texts& texts) {
     throw_if_interrupted();
     try {
       const ordered_json answer = answer_line(texts, ordered_json::parse(line));
-      write_out(answer.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+      if (!write_out(answer.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n")) {
+        return 0;  // the reader has left
+      }
     } catch (const nlohmann::json::exception& error) {
       fail(ErrorKind::CorruptData, Subject::Input, "Line {} is no valid request: {}.", number,
            error.what());
@@ -89,6 +104,7 @@ int answer_lines(const Texts& texts) {
       throw;
     }
   }
+  throw_if_interrupted();
   return 0;
 }
 
@@ -98,13 +114,14 @@ int tokenize(const TokenizeFlags& flags) {
     return answer_lines(texts);
   }
   if (!flags.decode.empty()) {
-    write_out(texts.tokenizer->decode(flags.decode, SkipSpecial::No) + "\n");
+    const std::string text = texts.tokenizer->decode(flags.decode, SkipSpecial::No);
+    write_out((is_terminal(stdout) ? printable(text) : text) + "\n");
     return 0;
   }
   const std::vector<uint32_t> ids = texts.tokenizer->encode(
       text_or_file(flags.text), flags.plain ? ParseSpecial::No : ParseSpecial::Yes);
   if (flags.json) {
-    write_out(ordered_json{{"ids", ids}}.dump() + "\n");
+    write_out(ordered_json{{"schema_version", 1}, {"ids", ids}}.dump() + "\n");
   } else {
     write_out(fmt::format("{}\n", fmt::join(ids, " ")));
   }
@@ -115,9 +132,13 @@ int tokenize(const TokenizeFlags& flags) {
 
 std::function<int()> setup_tokenize(CLI::App& app) {
   auto flags = std::make_shared<TokenizeFlags>();
-  app.add_option("MODEL", flags->model, "a folder with tokenizer files, or a .gguf file")->required();
-  app.add_option("TEXT", flags->text, "what to encode; - reads standard input, @FILE a file");
-  app.add_option("--decode", flags->decode, "ids to turn into text");
+  app.add_option("MODEL", flags->model,
+                 "a folder with tokenizer files, a .gguf file or Org/Name of the HF cache")
+      ->type_name("")
+      ->required();
+  app.add_option("TEXT", flags->text, "what to encode; - reads standard input, @FILE a file")
+      ->type_name("");
+  app.add_option("--decode", flags->decode, "ids to turn into text")->type_name("ID");
   app.add_flag("--jsonl", flags->jsonl,
                "one JSON object a line on standard input: {\"text\": ...} or {\"messages\": [...], "
                "\"tools\": [...], \"add_generation_prompt\": true, \"template\": \"file beside the "

@@ -208,8 +208,17 @@ bool selected(const TraceFlags& flags, const ordered_json& entry, const std::str
          (!entry.contains("model") || entry.at("model") == model_name);
 }
 
+/// A damaged index is the input's fault, not the model's.
+ordered_json read_index(const std::string& path) {
+  ordered_json index = ordered_json::parse(read_text_file(path), nullptr, false);
+  if (!index.is_object() || !index.contains("cases") || !index["cases"].is_array()) {
+    fail(ErrorKind::CorruptData, Subject::Input, "{} is no JSON object with a list of \"cases\".", path);
+  }
+  return index;
+}
+
 int trace_model(const TraceFlags& flags, const Device& device) {
-  const ordered_json index = models::read_json(flags.index);
+  const ordered_json index = read_index(flags.index);
   ModelFlags settings = flags.settings;
   settings.model = flags.model;
   engine::Engine engine = load_engine(settings, device, flags.quiet);
@@ -243,13 +252,25 @@ int trace(const TraceFlags& flags) {
     fail(ErrorKind::InvalidArgument, Subject::Usage,
          "Give MODEL with --index INDEX.json, or --ops OPS.json.");
   }
-  fs::create_directories(flags.out);
+  std::error_code error;
+  fs::create_directories(flags.out, error);
+  if (!fs::is_directory(flags.out, error)) {
+    fail(ErrorKind::Io, Subject::Input, "The folder {} cannot be made.", flags.out);
+  }
+  const std::string& list = flags.ops.empty() ? flags.index : flags.ops;
+  read_index(list);
   const Device device = flags.device.open(flags.quiet);
-  const int ran = flags.ops.empty() ? trace_model(flags, device)
-                                    : trace_ops(flags.ops, flags.case_prefix, device, flags.out);
+  int ran = 0;
+  try {
+    ran = flags.ops.empty() ? trace_model(flags, device)
+                            : trace_ops(flags.ops, flags.case_prefix, device, flags.out);
+  } catch (const nlohmann::json::exception& wrong) {
+    fail(ErrorKind::CorruptData, Subject::Input, "{} has a case that cannot be read: {}.", list,
+         wrong.what());
+  }
   if (ran == 0) {
     fail(ErrorKind::Unsupported, Subject::Input, "No case was run: none of {} fits --case \"{}\".",
-         flags.ops.empty() ? flags.index : flags.ops, flags.case_prefix);
+         list, flags.case_prefix);
   }
   if (!flags.quiet) {
     note(fmt::format("{} cases written to {}", ran, flags.out));

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "base/bf16.h"
 #include "base/error.h"
 #include "base/threads.h"
 #include "cli/command.h"
@@ -21,34 +20,40 @@ namespace {
 /// Everything found wrong, in words.
 using Findings = std::vector<std::string>;
 
-template <typename T>
-bool all_finite(HostPiece bytes) {
-  const size_t count = bytes.size() / sizeof(T);
-  for (size_t i = 0; i < count; ++i) {
-    T value;
-    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
-    uint32_t bits = 0;
-    if constexpr (std::is_same_v<T, BFloat16>) {
-      bits = static_cast<uint32_t>(value.bits & 0x7f80u) << 16;
-    } else {
-      static_assert(std::is_same_v<T, float>);
-      bits = std::bit_cast<uint32_t>(value) & 0x7f800000u;
-    }
-    if (bits == 0x7f800000u) {
+/// Whether a number in every `stride` bytes has an exponent that is not all ones: all others are
+/// infinities or NaN.
+template <typename Bits>
+bool all_finite(HostPiece bytes, Bits exponent, int64_t stride, size_t offset = 0) {
+  for (size_t at = offset; at + sizeof(Bits) <= bytes.size(); at += static_cast<size_t>(stride)) {
+    Bits bits = 0;
+    std::memcpy(&bits, bytes.data() + at, sizeof(Bits));
+    if ((bits & exponent) == exponent) {
       return false;
     }
   }
   return true;
 }
 
+/// Of quantised blocks the scale is looked at, and the minimum where there is one.
 bool is_finite(const WeightInfo& tensor) {
+  constexpr uint16_t kExponentF16 = 0x7c00;
+  constexpr uint16_t kExponentBF16 = 0x7f80;
+  constexpr uint32_t kExponentF32 = 0x7f800000;
+  const int64_t stride = block_bytes(tensor.dtype);
   switch (tensor.dtype) {
     case DType::BF16:
-      return all_finite<BFloat16>(tensor.bytes);
+      return all_finite(tensor.bytes, kExponentBF16, stride);
     case DType::F32:
-      return all_finite<float>(tensor.bytes);
+      return all_finite(tensor.bytes, kExponentF32, stride);
+    case DType::F16:
+    case DType::Q8_0:
+    case DType::Q4_0:
+      return all_finite(tensor.bytes, kExponentF16, stride);
+    case DType::Q4_1:
+      return all_finite(tensor.bytes, kExponentF16, stride) &&
+             all_finite(tensor.bytes, kExponentF16, stride, sizeof(uint16_t));
     default:
-      return true;  // scales of blocks and F16 are covered by loading and running
+      return true;  // integers
   }
 }
 
@@ -143,8 +148,7 @@ std::function<int()> setup_verify(CLI::App& app) {
     bool json = false, quiet = false;
   };
   auto flags = std::make_shared<Flags>();
-  app.add_option("MODEL", flags->model, "a folder, a .gguf file or Org/Name of the HF cache")
-      ->required();
+  declare_model(app, flags->model)->required();
   app.add_flag("--json", flags->json, "one JSON object");
   app.add_flag("-q,--quiet", flags->quiet, "no progress");
   return [flags] { return verify(flags->model, flags->json, flags->quiet); };
