@@ -3,6 +3,10 @@
 add_library(candela_options INTERFACE)
 target_include_directories(candela_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
 target_compile_options(candela_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # False alarms in std::string of g++ 12 at -O2 and above (GCC bug 105651).
+  target_compile_options(candela_options INTERFACE -Wno-restrict)
+endif()
 if(CANDELA_WERROR)
   target_compile_options(candela_options INTERFACE -Werror)
 endif()
