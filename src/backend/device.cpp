@@ -7,7 +7,9 @@
 
 namespace candela {
 
-Device Device::cpu(int threads) { return Device(make_cpu_backend(threads)); }
+Device Device::cpu(int threads) {
+  return Device(make_cpu_backend(threads));
+}
 
 Device Device::wgpu(const WgpuOptions& options) {
   return Device(std::make_shared<wgpu::WgpuBackend>(options));

@@ -11,10 +11,29 @@ namespace {
 
 /// Values where roundings go wrong: ties, overflow, subnormals, infinities.
 std::vector<float> hard_values() {
-  std::vector<float> values = {0.0f, -0.0f, 1.0f, -1.5f, 65504.0f, 65519.9f, 65520.0f, 70000.0f,
-                               -70000.0f, 3e38f, 0x1p-14f, 0x1p-15f, 0x1.8p-24f, 0x1p-24f,
-                               0x1p-25f, 0x1.000002p-25f, 0x1p-26f, -0x1.4p-20f, 1.00390625f,
-                               1.01171875f, 1.0009765625f, 1.00048828125f, 1.00146484375f,
+  std::vector<float> values = {0.0f,
+                               -0.0f,
+                               1.0f,
+                               -1.5f,
+                               65504.0f,
+                               65519.9f,
+                               65520.0f,
+                               70000.0f,
+                               -70000.0f,
+                               3e38f,
+                               0x1p-14f,
+                               0x1p-15f,
+                               0x1.8p-24f,
+                               0x1p-24f,
+                               0x1p-25f,
+                               0x1.000002p-25f,
+                               0x1p-26f,
+                               -0x1.4p-20f,
+                               1.00390625f,
+                               1.01171875f,
+                               1.0009765625f,
+                               1.00048828125f,
+                               1.00146484375f,
                                std::numeric_limits<float>::infinity(),
                                -std::numeric_limits<float>::infinity()};
   uint32_t state = 12345;
@@ -62,8 +81,8 @@ TEST(WgpuCopy, ConvertsBetweenFloatsAndIntegers) {
   const View f = make_view(backend, {8}, DType::F32);
   backend.copy(x, i);
   backend.copy(x, u);
-  EXPECT_EQ(get<int32_t>(backend, i),
-            (std::vector<int32_t>{0, 1, -1, 2147483647, -2147483647 - 1, 2147483647, 2147483520, 0}));
+  EXPECT_EQ(get<int32_t>(backend, i), (std::vector<int32_t>{0, 1, -1, 2147483647, -2147483647 - 1,
+                                                            2147483647, 2147483520, 0}));
   EXPECT_EQ(get<uint32_t>(backend, u),
             (std::vector<uint32_t>{0, 1, 0, 3000000000u, 0, 4294967295u, 2147483520u, 0}));
   backend.copy(i, f);

@@ -97,15 +97,13 @@ TEST(WgpuDevice, RunsAUsersKernelAndRefusesWrongOnes) {
   expect_error(ErrorKind::Internal, "one buffer", [&] {
     run_custom_kernel(device, "twice", kDouble, 1, 1, bytes_of(2.0f), {{y}, {y, true}});
   });
-  expect_error(ErrorKind::Internal, "struct Params has 4", [&] {
-    run_custom_kernel(device, "twice", kDouble, 1, 1, {}, {{x}, {y, true}});
-  });
+  expect_error(ErrorKind::Internal, "struct Params has 4",
+               [&] { run_custom_kernel(device, "twice", kDouble, 1, 1, {}, {{x}, {y, true}}); });
   expect_error(ErrorKind::Internal, "65536", [&] {
     run_custom_kernel(device, "twice", kDouble, 65536, 1, bytes_of(2.0f), {{x}, {y, true}});
   });
-  expect_error(ErrorKind::Unsupported, "cpu", [&] {
-    run_custom_kernel(Device::cpu(1), "twice", kDouble, 1, 1, {}, {});
-  });
+  expect_error(ErrorKind::Unsupported, "cpu",
+               [&] { run_custom_kernel(Device::cpu(1), "twice", kDouble, 1, 1, {}, {}); });
   // The device works on after all of that.
   backend.fill(y, 5.0);
   EXPECT_EQ(get<float>(backend, y), std::vector<float>(4, 5.0f));

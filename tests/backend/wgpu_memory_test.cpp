@@ -146,8 +146,7 @@ TEST(WgpuMemory, SmallBindingsAndBudget) {
 
   expect_error(ErrorKind::Unsupported, "wide rows",
                [&] { backend.allocate(8192, 2048, "wide rows"); });
-  expect_error(ErrorKind::OutOfMemory, "layer 3",
-               [&] { backend.allocate(2 << 20, 4, "layer 3"); });
+  expect_error(ErrorKind::OutOfMemory, "layer 3", [&] { backend.allocate(2 << 20, 4, "layer 3"); });
   expect_error(ErrorKind::Unsupported, "add",
                [&] { backend.binary(BinaryKind::add, x, x, turned); });
 }

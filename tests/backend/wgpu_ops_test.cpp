@@ -15,7 +15,8 @@ std::vector<float> wide_values() {
   for (int i = -400; i <= 400; ++i) {
     values.push_back(static_cast<float>(i) * 0.037f);
   }
-  for (const float x : {0.0f, 1e-7f, -1e-5f, 50.0f, -50.0f, 100.0f, -100.0f, 1e3f, -5e3f, 9999.0f}) {
+  for (const float x :
+       {0.0f, 1e-7f, -1e-5f, 50.0f, -50.0f, 100.0f, -100.0f, 1e3f, -5e3f, 9999.0f}) {
     values.push_back(x);
   }
   return values;

@@ -17,7 +17,8 @@ std::string resolve(const std::string& source,
 }
 
 TEST(WgpuShader, KeepsLinesByDefines) {
-  const std::string source = "a\n//:if X\nb\n//:if Y\nc\n//:else\nd\n//:end\n//:else\ne\n//:end\nf\n";
+  const std::string source =
+      "a\n//:if X\nb\n//:if Y\nc\n//:else\nd\n//:end\n//:else\ne\n//:end\nf\n";
   EXPECT_EQ(resolve(source), "a\ne\nf\n");
   EXPECT_EQ(resolve(source, {"X"}), "a\nb\nd\nf\n");
   EXPECT_EQ(resolve(source, {"X", "Y"}), "a\nb\nc\nf\n");
@@ -57,8 +58,9 @@ TEST(WgpuShader, MapsLinesOfMessagesBack) {
 TEST(WgpuShader, MeasuresParams) {
   EXPECT_EQ(params_bytes("struct Params { a: u32, b: f32 }", "k"), 8u);
   EXPECT_EQ(params_bytes("struct Params {\n  a: vec4<u32>, // note\n  b: u32,\n}\n", "k"), 20u);
-  EXPECT_EQ(params_bytes("struct Six { a: vec4u, b: vec4u }\nstruct Params { s: Six, c: i32 }", "k"),
-            36u);
+  EXPECT_EQ(
+      params_bytes("struct Six { a: vec4u, b: vec4u }\nstruct Params { s: Six, c: i32 }", "k"),
+      36u);
   EXPECT_EQ(params_bytes("fn main() {}", "k"), 0u);
   expect_error(ErrorKind::Internal, "field b",
                [] { params_bytes("struct Params { a: u32, b: vec4<u32> }", "k"); });

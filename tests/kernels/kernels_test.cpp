@@ -99,7 +99,8 @@ WgpuBackend& backend() {
 
 TEST(Kernels, EveryFileIsDispatchedOrIncluded) {
   std::string code;
-  for (const auto& entry : fs::directory_iterator(fs::path(CANDELA_SOURCE_DIR) / "src/backend/wgpu")) {
+  for (const auto& entry :
+       fs::directory_iterator(fs::path(CANDELA_SOURCE_DIR) / "src/backend/wgpu")) {
     code += entry.path().extension() == ".cpp" ? read_file(entry.path()) : "";
   }
   std::set<std::string> included;
@@ -110,7 +111,8 @@ TEST(Kernels, EveryFileIsDispatchedOrIncluded) {
   }
   for (const std::string& kernel : Shaders::embedded_names()) {
     if (is_dispatched(kernel)) {
-      EXPECT_NE(code.find('"' + kernel + '"'), std::string::npos) << kernel << " is never dispatched";
+      EXPECT_NE(code.find('"' + kernel + '"'), std::string::npos)
+          << kernel << " is never dispatched";
     } else {
       EXPECT_TRUE(included.contains(kernel)) << kernel << " is never included";
     }
@@ -142,7 +144,8 @@ TEST(Kernels, FilesAreShortAndExplained) {
   for (const std::string& kernel : Shaders::embedded_names()) {
     const std::string source = source_of(kernel);
     EXPECT_LE(std::count(source.begin(), source.end(), '\n'), 250) << kernel;
-    EXPECT_EQ(source.rfind("// " + kernel + ": ", 0), 0u) << kernel << " does not start with its head";
+    EXPECT_EQ(source.rfind("// " + kernel + ": ", 0), 0u)
+        << kernel << " does not start with its head";
   }
 }
 
@@ -154,9 +157,8 @@ TEST_P(KernelVariants, Compile) {
   const bool subgroups = limits.subgroup_min != 0 && limits.subgroup_min == limits.subgroup_max;
   int compiled = 0;
   for (const Variant& variant : all_variants(kernel_variants().at(GetParam()))) {
-    const bool wants_subgroups =
-        std::find(variant.defines.begin(), variant.defines.end(), "SUBGROUPS") !=
-        variant.defines.end();
+    const bool wants_subgroups = std::find(variant.defines.begin(), variant.defines.end(),
+                                           "SUBGROUPS") != variant.defines.end();
     if (wants_subgroups && !subgroups) {
       continue;
     }
@@ -164,8 +166,7 @@ TEST_P(KernelVariants, Compile) {
     try {
       const ShaderText text = context.shaders().resolve(id);
       const Bindings bindings = bindings_of(text.text, describe(id));
-      const Pipeline& pipeline =
-          context.pipelines().get(id, bindings.operands, bindings.written);
+      const Pipeline& pipeline = context.pipelines().get(id, bindings.operands, bindings.written);
       EXPECT_GT(pipeline.param_bytes, 0u) << describe(id) << " has no struct Params";
       EXPECT_LE(pipeline.param_bytes, kParamSlot) << describe(id);
       ++compiled;
@@ -184,7 +185,9 @@ std::vector<std::string> kernel_names() {
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, KernelVariants, testing::ValuesIn(kernel_names()),
+INSTANTIATE_TEST_SUITE_P(All,
+                         KernelVariants,
+                         testing::ValuesIn(kernel_names()),
                          [](const auto& test) { return test.param; });
 
 }  // namespace

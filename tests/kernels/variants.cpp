@@ -4,7 +4,9 @@ namespace candela::wgpu {
 namespace {
 
 /// With and without one define.
-std::vector<Variant> flag(const std::string& define) { return {{{}}, {{define}}}; }
+std::vector<Variant> flag(const std::string& define) {
+  return {{{}}, {{define}}};
+}
 
 /// One text for a substitution after the other.
 std::vector<Variant> texts(const std::string& name, const std::vector<std::string>& values) {
@@ -29,8 +31,8 @@ Variant weight(const std::string& dtype, bool vec4) {
 
 /// Weights: plain dtypes by words or by 16 bytes, blocks by words.
 std::vector<Variant> weights() {
-  return {weight("F32", false), weight("F32", true),   weight("F16", false),
-          weight("F16", true),  weight("BF16", false), weight("BF16", true),
+  return {weight("F32", false),  weight("F32", true),   weight("F16", false),
+          weight("F16", true),   weight("BF16", false), weight("BF16", true),
           weight("Q8_0", false), weight("Q4_0", false), weight("Q4_1", false)};
 }
 
@@ -52,7 +54,9 @@ std::vector<Variant> stores(int inputs) {
   return variants;
 }
 
-std::vector<Variant> values() { return {{{"REAL"}}, {{"INT_I32"}}, {{"INT_U32"}}}; }
+std::vector<Variant> values() {
+  return {{{"REAL"}}, {{"INT_I32"}}, {{"INT_U32"}}};
+}
 
 /// Expressions of elementwise.def: every unary and the binaries, each where it is allowed.
 std::vector<Variant> expressions() {
@@ -95,14 +99,19 @@ std::map<std::string, Axes> elementwise_kernels() {
       {"random", {flag("NORMAL"), flag("HALF"), flag("ODD")}},
       {"write_rows", {flag("HALF")}},
       {"gather_rows",
-       {{weight("F32", false), weight("F16", false), weight("BF16", false), weight("Q8_0", false),
-         weight("Q4_0", false), weight("Q4_1", false), {{"W_F32", "SAME"}},
-         {{"W_F16", "SAME_HALF"}}, {{"W_BF16", "SAME_HALF"}}}}},
+       {{weight("F32", false),
+         weight("F16", false),
+         weight("BF16", false),
+         weight("Q8_0", false),
+         weight("Q4_0", false),
+         weight("Q4_1", false),
+         {{"W_F32", "SAME"}},
+         {{"W_F16", "SAME_HALF"}},
+         {{"W_BF16", "SAME_HALF"}}}}},
       {"scatter_add", {}},
       {"cumsum", {}},
       {"reduce_rows", {{{{}}, {{"SUM"}}, {{"LEAST"}}}, flag("NARROW")}},
-      {"argmax",
-       {{{{}}, {{"LEAST"}}, {{"PAIRS_OUT"}}, {{"LEAST", "PAIRS_OUT"}}, {{"PAIRS_IN"}}}}},
+      {"argmax", {{{{}}, {{"LEAST"}}, {{"PAIRS_OUT"}}, {{"LEAST", "PAIRS_OUT"}}, {{"PAIRS_IN"}}}}},
       {"topk", {flag("PAIRS_IN"), flag("PAIRS_OUT")}},
   };
 }
@@ -113,8 +122,7 @@ std::map<std::string, Axes> matrix_kernels() {
       {"matmul", {}},
       {"linear_gemv",
        {weights(), flag("X_VEC4"), few, flag("SUBGROUPS"), {{{}}, {{"HAS_BIAS", "HAS_RESIDUAL"}}}}},
-      {"linear_tile",
-       {weights(), flag("X_VEC4"), flag("HAS_BIAS"), flag("HAS_RESIDUAL")}},
+      {"linear_tile", {weights(), flag("X_VEC4"), flag("HAS_BIAS"), flag("HAS_RESIDUAL")}},
       {"conv", {flag("BIAS"), texts("W_KIND", {"0", "1", "2"})}},
       {"conv_transpose1d", {flag("BIAS"), texts("W_KIND", {"0", "1", "2"})}},
       {"swiglu", {}},
@@ -136,11 +144,9 @@ std::map<std::string, Axes> attention_and_moe_kernels() {
       {"moe_group", {texts("TILE", {"16"})}},
       {"moe_gate_up", {weights(), x_types(), flag("SUBGROUPS")}},
       {"moe_down",
-       {weights(), x_types(), flag("SUBGROUPS"),
-        {{{}}, {{"PARTIAL"}}, {{"HAS_RESIDUAL"}}}}},
+       {weights(), x_types(), flag("SUBGROUPS"), {{{}}, {{"PARTIAL"}}, {{"HAS_RESIDUAL"}}}}},
       {"moe_tile",
-       {weights(), x_types(),
-        {{{"GATE_UP"}, {{"PIECES", "320"}}}, {{}, {{"PIECES", "192"}}}}}},
+       {weights(), x_types(), {{{"GATE_UP"}, {{"PIECES", "320"}}}, {{}, {{"PIECES", "192"}}}}}},
       {"moe_combine", {flag("HAS_RESIDUAL")}},
   };
 }

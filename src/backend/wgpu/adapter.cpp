@@ -3,17 +3,20 @@
 #include <algorithm>
 #include <array>
 
+#include "backend/wgpu/stderr_capture.h"
 #include "base/error.h"
+#include "base/log.h"
 
 namespace candela::wgpu {
 namespace {
 
+constexpr log::Area kLog{"wgpu"};
+
 // allow_unsafe_apis and the memory model are what subgroup matrices need; the third gives f16, and
 // so tensor cores, on NVIDIA.
-constexpr const char* kEnabled[] = {"allow_unsafe_apis", "use_vulkan_memory_model",
-                                    "vulkan_enable_f16_on_nvidia", "disable_robustness",
-                                    "disable_workgroup_init",
-                                    "disable_polyfills_on_integer_div_and_mod"};
+constexpr const char* kEnabled[] = {
+    "allow_unsafe_apis",  "use_vulkan_memory_model", "vulkan_enable_f16_on_nvidia",
+    "disable_robustness", "disable_workgroup_init",  "disable_polyfills_on_integer_div_and_mod"};
 constexpr size_t kEnabledWhenChecked = 3;
 // Quantised timestamps come in steps of 65 us.
 constexpr const char* kDisabled[] = {"timestamp_quantization"};
@@ -181,8 +184,8 @@ Handle<WGPUInstance> make_instance(const Api& api, bool checked) {
   descriptor.nextInChain = api.is_dawn() ? &toggles.chain : nullptr;
   WGPUInstance instance = api.CreateInstance(&descriptor);
   if (instance == nullptr) {
-    fail(ErrorKind::Unavailable, Subject::Device,
-         "The WebGPU library {} ({}) makes no instance.", api.path, api.version);
+    fail(ErrorKind::Unavailable, Subject::Device, "The WebGPU library {} ({}) makes no instance.",
+         api.path, api.version);
   }
   return {instance, api.InstanceRelease};
 }
@@ -191,17 +194,23 @@ std::vector<FoundAdapter> find_adapters(const Api& api,
                                         WGPUInstance instance,
                                         bool checked,
                                         std::string& reason) {
+  StderrCapture output;
   std::vector<FoundAdapter> found = api.InstanceEnumerateAdapters != nullptr
                                         ? enumerate(api, instance)
                                         : probe(api, instance, checked, reason);
+  const std::string said = output.finish();
+  if (!said.empty()) {
+    log::debug(kLog, "library says", {{"text", said}});
+  }
   std::stable_sort(found.begin(), found.end(), [](const FoundAdapter& a, const FoundAdapter& b) {
     return a.info.software < b.info.software;
   });
   for (size_t i = 0; i < found.size(); ++i) {
     found[i].info.index = static_cast<int>(i);
   }
-  if (found.empty() && reason.empty()) {
-    reason = "it finds no adapter; is a Vulkan driver installed?";
+  if (found.empty()) {
+    reason = reason.empty() ? "it finds no adapter; is a Vulkan driver installed?" : reason;
+    reason += said.empty() ? "" : " (" + said + ")";
   }
   return found;
 }

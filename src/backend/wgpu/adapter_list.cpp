@@ -17,8 +17,8 @@ namespace {
 
 /// Strings of an adapter as they travel through the pipe: one field a line.
 std::array<std::string*, 8> texts(AdapterInfo& info) {
-  return {&info.library, &info.library_version, &info.name,    &info.vendor,
-          &info.architecture, &info.driver, &info.backend, &info.refusal};
+  return {&info.library,      &info.library_version, &info.name,    &info.vendor,
+          &info.architecture, &info.driver,          &info.backend, &info.refusal};
 }
 
 std::string one_line(std::string text) {
@@ -52,10 +52,9 @@ std::vector<AdapterInfo> read_in(const std::string& text) {
     std::istringstream numbers(line);
     AdapterInfo info;
     Limits& limits = info.limits;
-    numbers >> info.index >> info.software >> limits.max_binding_bytes >>
-        limits.max_buffer_bytes >> limits.max_workgroup_bytes >> limits.max_workgroup_threads >>
-        limits.subgroup_min >> limits.subgroup_max >> limits.shader_f16 >>
-        limits.subgroup_matrix >> limits.timestamps;
+    numbers >> info.index >> info.software >> limits.max_binding_bytes >> limits.max_buffer_bytes >>
+        limits.max_workgroup_bytes >> limits.max_workgroup_threads >> limits.subgroup_min >>
+        limits.subgroup_max >> limits.shader_f16 >> limits.subgroup_matrix >> limits.timestamps;
     limits.software = info.software;
     for (std::string* field : texts(info)) {
       std::getline(lines, *field);
@@ -145,7 +144,8 @@ std::vector<AdapterInfo> list_adapters(const std::string& library_path, bool che
   }
   std::vector<AdapterInfo> adapters = read_in(text);
   if (adapters.empty()) {
-    adapters.push_back(refused(library_path, "The library ends the process while it lists adapters."));
+    adapters.push_back(
+        refused(library_path, "The library ends the process while it lists adapters."));
   }
   return adapters;
 }

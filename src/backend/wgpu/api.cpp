@@ -89,7 +89,8 @@ std::unique_ptr<Api> load(const std::string& path) {
     const char* reason = dlerror();
     fail(ErrorKind::Unavailable, Subject::Device,
          "The WebGPU library {} cannot be opened: {}. Run scripts/setup, or name another one with "
-         "--webgpu.", path, reason != nullptr ? reason : "no reason given");
+         "--webgpu.",
+         path, reason != nullptr ? reason : "no reason given");
   }
   auto api = std::make_unique<Api>();
   api->path = path;
@@ -99,12 +100,12 @@ std::unique_ptr<Api> load(const std::string& path) {
 #undef CANDELA_WGPU_RESOLVE
   api->library = api->DevicePoll != nullptr ? Library::Native : Library::Dawn;
   api->version = version_of(*api);
-#define CANDELA_WGPU_REQUIRE(name)                                                              \
-  if (api->name == nullptr) {                                                                   \
-    fail(ErrorKind::Unavailable, Subject::Device,                                               \
-         "The WebGPU library {} ({}) lacks the function {}, so its interface is not the one "   \
+#define CANDELA_WGPU_REQUIRE(name)                                                                \
+  if (api->name == nullptr) {                                                                     \
+    fail(ErrorKind::Unavailable, Subject::Device,                                                 \
+         "The WebGPU library {} ({}) lacks the function {}, so its interface is not the one "     \
          "candela was built for; {}. Run scripts/setup or choose another library with --webgpu.", \
-         path, api->version, "wgpu" #name, kTested);                                            \
+         path, api->version, "wgpu" #name, kTested);                                              \
   }
   CANDELA_WGPU_FUNCTIONS(CANDELA_WGPU_REQUIRE)
 #undef CANDELA_WGPU_REQUIRE
@@ -144,14 +145,16 @@ std::vector<std::string> library_candidates(const std::string& choice) {
     if (!fs::exists(wanted, error)) {
       fail(ErrorKind::Unavailable, Subject::Device,
            "There is no WebGPU library at {}; give auto, dawn, wgpu-native or the path of a "
-           "library.", wanted);
+           "library.",
+           wanted);
     }
     found.push_back(wanted);
   }
   if (found.empty()) {
     fail(ErrorKind::Unavailable, Subject::Device,
          "No WebGPU library ({}) lies beside the program, in ../lib or in .deps/webgpu/lib; run "
-         "scripts/setup, or name one with --webgpu PATH.", wanted);
+         "scripts/setup, or name one with --webgpu PATH.",
+         wanted);
   }
   return found;
 }
@@ -177,7 +180,8 @@ void claim_library(const Api& api) {
   if (state.claimed != nullptr && state.claimed != &api) {
     fail(ErrorKind::Unsupported, Subject::Device,
          "This process already uses the WebGPU library {}, so {} cannot be used beside it; start "
-         "another process for the second library.", state.claimed->path, api.path);
+         "another process for the second library.",
+         state.claimed->path, api.path);
   }
   state.claimed = &api;
 }

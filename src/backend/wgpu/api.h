@@ -11,31 +11,35 @@ namespace candela::wgpu {
 
 // Every function of webgpu.h that candela calls. Absent on purpose: those that wgpu-native exports
 // but aborts in (labels, WaitAny, async pipelines, GetCompilationInfo, GetMapState, ...).
-#define CANDELA_WGPU_FUNCTIONS(X)                                                           \
-  X(CreateInstance)                                                                         \
-  X(InstanceRequestAdapter) X(InstanceProcessEvents) X(InstanceRelease)                     \
-  X(AdapterGetFeatures) X(AdapterGetInfo) X(AdapterGetLimits) X(AdapterHasFeature)          \
-  X(AdapterRequestDevice) X(AdapterRelease) X(AdapterInfoFreeMembers)                       \
-  X(DeviceCreateBindGroup) X(DeviceCreateBindGroupLayout) X(DeviceCreateBuffer)             \
-  X(DeviceCreateCommandEncoder) X(DeviceCreateComputePipeline)                              \
-  X(DeviceCreatePipelineLayout) X(DeviceCreateQuerySet) X(DeviceCreateShaderModule)         \
-  X(DeviceDestroy) X(DeviceGetLimits) X(DeviceGetQueue) X(DeviceHasFeature)                 \
-  X(DevicePushErrorScope) X(DevicePopErrorScope) X(DeviceRelease)                           \
-  X(BindGroupRelease) X(BindGroupLayoutRelease) X(PipelineLayoutRelease)                    \
-  X(BufferGetConstMappedRange) X(BufferMapAsync) X(BufferUnmap) X(BufferRelease)            \
-  X(CommandBufferRelease) X(CommandEncoderBeginComputePass)                                 \
-  X(CommandEncoderCopyBufferToBuffer) X(CommandEncoderFinish)                               \
-  X(CommandEncoderResolveQuerySet) X(CommandEncoderRelease)                                 \
-  X(ComputePassEncoderDispatchWorkgroups) X(ComputePassEncoderEnd)                          \
-  X(ComputePassEncoderSetBindGroup) X(ComputePassEncoderSetPipeline)                        \
-  X(ComputePassEncoderRelease) X(ComputePipelineRelease) X(QuerySetRelease)                 \
-  X(QueueOnSubmittedWorkDone) X(QueueSubmit) X(QueueWriteBuffer) X(QueueRelease)            \
-  X(ShaderModuleRelease) X(SupportedFeaturesFreeMembers)
+#define CANDELA_WGPU_FUNCTIONS(X)                                                                  \
+  X(CreateInstance)                                                                                \
+  X(InstanceRequestAdapter)                                                                        \
+  X(InstanceProcessEvents) X(InstanceRelease) X(AdapterGetFeatures) X(AdapterGetInfo) X(           \
+      AdapterGetLimits) X(AdapterHasFeature) X(AdapterRequestDevice) X(AdapterRelease)             \
+      X(AdapterInfoFreeMembers) X(DeviceCreateBindGroup) X(DeviceCreateBindGroupLayout) X(         \
+          DeviceCreateBuffer) X(DeviceCreateCommandEncoder) X(DeviceCreateComputePipeline)         \
+          X(DeviceCreatePipelineLayout) X(DeviceCreateQuerySet) X(DeviceCreateShaderModule) X(     \
+              DeviceDestroy) X(DeviceGetLimits) X(DeviceGetQueue) X(DeviceHasFeature)              \
+              X(DevicePushErrorScope) X(DevicePopErrorScope) X(DeviceRelease) X(BindGroupRelease)  \
+                  X(BindGroupLayoutRelease) X(PipelineLayoutRelease) X(BufferGetConstMappedRange)  \
+                      X(BufferMapAsync) X(BufferUnmap) X(BufferRelease) X(CommandBufferRelease)    \
+                          X(CommandEncoderBeginComputePass) X(CommandEncoderCopyBufferToBuffer)    \
+                              X(CommandEncoderFinish) X(CommandEncoderResolveQuerySet)             \
+                                  X(CommandEncoderRelease) X(ComputePassEncoderDispatchWorkgroups) \
+                                      X(ComputePassEncoderEnd) X(ComputePassEncoderSetBindGroup)   \
+                                          X(ComputePassEncoderSetPipeline)                         \
+                                              X(ComputePassEncoderRelease)                         \
+                                                  X(ComputePipelineRelease) X(QuerySetRelease)     \
+                                                      X(QueueOnSubmittedWorkDone) X(QueueSubmit)   \
+                                                          X(QueueWriteBuffer) X(QueueRelease)      \
+                                                              X(ShaderModuleRelease)               \
+                                                                  X(SupportedFeaturesFreeMembers)
 
 // Beyond the standard header; null in a library that lacks them.
-#define CANDELA_WGPU_NATIVE_FUNCTIONS(X)                                                    \
-  X(DevicePoll) X(GetVersion) X(SetLogLevel) X(InstanceEnumerateAdapters)                   \
-  X(DeviceCreateShaderModuleTrusted) X(QueueGetTimestampPeriod)
+#define CANDELA_WGPU_NATIVE_FUNCTIONS(X)                                                       \
+  X(DevicePoll)                                                                                \
+  X(GetVersion) X(SetLogLevel) X(InstanceEnumerateAdapters) X(DeviceCreateShaderModuleTrusted) \
+      X(QueueGetTimestampPeriod)
 
 enum class Library { Dawn, Native };
 
@@ -86,13 +90,14 @@ void claim_library(const Api& api);
 /// The library that this process is kept to, or null.
 const Api* claimed_library();
 
-inline WGPUStringView view_of(std::string_view text) { return {text.data(), text.size()}; }
+inline WGPUStringView view_of(std::string_view text) {
+  return {text.data(), text.size()};
+}
 inline std::string to_string(WGPUStringView text) {
   if (text.data == nullptr) {
     return {};
   }
-  return text.length == WGPU_STRLEN ? std::string(text.data)
-                                    : std::string(text.data, text.length);
+  return text.length == WGPU_STRLEN ? std::string(text.data) : std::string(text.data, text.length);
 }
 
 /// Owns one WebGPU object.

@@ -22,12 +22,12 @@ constexpr uint32_t kIntelVendor = 0x8086;
 constexpr auto kNativeSubgroup = static_cast<WGPUFeatureName>(WGPUNativeFeature_Subgroup);
 
 void on_uncaptured(
-    WGPUDevice const*, WGPUErrorType type, WGPUStringView message, void* user, void*) {
+    const WGPUDevice*, WGPUErrorType type, WGPUStringView message, void* user, void*) {
   static_cast<ErrorSlot*>(user)->report(type, to_string(message), "running recorded work");
 }
 
-void on_lost(WGPUDevice const*, WGPUDeviceLostReason reason, WGPUStringView message, void* user,
-             void*) {
+void on_lost(
+    const WGPUDevice*, WGPUDeviceLostReason reason, WGPUStringView message, void* user, void*) {
   if (reason != WGPUDeviceLostReason_CallbackCancelled) {
     static_cast<ErrorSlot*>(user)->report_lost(to_string(message));
   }
@@ -102,7 +102,8 @@ void Context::open() {
   }
   fail(ErrorKind::Unavailable, Subject::Device,
        "No WebGPU device can be opened ({}). Install a Vulkan driver, choose another library with "
-       "--webgpu, or use the CPU backend.", reasons);
+       "--webgpu, or use the CPU backend.",
+       reasons);
 }
 
 bool Context::try_library(const std::string& path, std::string& reason) {
@@ -120,8 +121,8 @@ bool Context::try_library(const std::string& path, std::string& reason) {
     }
     const size_t index = options_.adapter < 0 ? 0 : static_cast<size_t>(options_.adapter);
     if (index >= adapters.size()) {
-      reason = fmt::format("it shows {} adapters, and number {} was asked for", adapters.size(),
-                           index);
+      reason =
+          fmt::format("it shows {} adapters, and number {} was asked for", adapters.size(), index);
       return false;
     }
     FoundAdapter& chosen = adapters[index];

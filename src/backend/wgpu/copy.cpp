@@ -2,8 +2,8 @@
 #include <bit>
 #include <cmath>
 
-#include "backend/wgpu/storage.h"
 #include "backend/wgpu/elements.h"
+#include "backend/wgpu/storage.h"
 #include "backend/wgpu/wgpu_backend.h"
 #include "base/bf16.h"
 #include "base/error.h"

@@ -67,8 +67,7 @@ uint32_t kind_of(DType dtype) {
       break;
   }
   fail(ErrorKind::Unsupported, Subject::Device,
-       "The WebGPU backend holds no {} tensors; convert them on the CPU first.",
-       dtype_name(dtype));
+       "The WebGPU backend holds no {} tensors; convert them on the CPU first.", dtype_name(dtype));
 }
 
 ElementOp::ElementOp(const char* op, std::initializer_list<View> inputs, const View& y) {
@@ -107,9 +106,9 @@ ElementOp::ElementOp(const char* op, std::initializer_list<View> inputs, const V
 }
 
 void ElementOp::run(Stream& stream,
-               const char* kernel,
-               std::vector<std::string> defines,
-               std::vector<std::pair<std::string, std::string>> substitutions) {
+                    const char* kernel,
+                    std::vector<std::string> defines,
+                    std::vector<std::pair<std::string, std::string>> substitutions) {
   defines.emplace_back(store);
   substitutions.emplace_back("Y", std::to_string(operands.size() - 1));
   substitutions.emplace_back("PARAMS", std::to_string(operands.size()));

@@ -63,7 +63,8 @@ const char* value_define(const char* op, const View& x1, const View& x2) {
   }
   fail(ErrorKind::Unsupported, Subject::Device,
        "The op {} does not take {} and {} on WebGPU: floats go with floats, I32 with I32 and U32 "
-       "with U32.", op, dtype_name(x1.dtype), dtype_name(x2.dtype));
+       "with U32.",
+       op, dtype_name(x1.dtype), dtype_name(x2.dtype));
 }
 
 bool holds_for_integers(BinaryKind kind) {
@@ -78,8 +79,9 @@ void WgpuBackend::unary(UnaryKind kind, float a, float b, const View& x, const V
     return;
   }
   if (!is_float(x.dtype) || !is_float(y.dtype)) {
-    fail(ErrorKind::Unsupported, Subject::Device, "The op {} takes and gives floats, not {} and {}.",
-         name_of(kind), dtype_name(x.dtype), dtype_name(y.dtype));
+    fail(ErrorKind::Unsupported, Subject::Device,
+         "The op {} takes and gives floats, not {} and {}.", name_of(kind), dtype_name(x.dtype),
+         dtype_name(y.dtype));
   }
   ElementOp op(name_of(kind), {x}, y);
   op.params.a = a;
@@ -108,7 +110,7 @@ void WgpuBackend::compare(CompareKind kind, const View& x1, const View& x2, cons
   CANDELA_ASSERT(y.dtype == DType::U32, "a comparison does not write U32");
   ElementOp op(name_of(kind), {x1, x2}, y);
   op.run(*stream_, "compare", {value_define(name_of(kind), x1, x2)},
-           {{"OPERATOR", operator_of(kind)}});
+         {{"OPERATOR", operator_of(kind)}});
 }
 
 void WgpuBackend::where(const View& condition,
@@ -118,9 +120,9 @@ void WgpuBackend::where(const View& condition,
   if (y.elements() == 0) {
     return;
   }
-  CANDELA_ASSERT(condition.dtype == DType::U32 && on_true.dtype == y.dtype &&
-                     on_false.dtype == y.dtype,
-                 "where got mixed dtypes");
+  CANDELA_ASSERT(
+      condition.dtype == DType::U32 && on_true.dtype == y.dtype && on_false.dtype == y.dtype,
+      "where got mixed dtypes");
   ElementOp op("where", {condition, on_true, on_false}, y);
   op.run(*stream_, "where");
 }

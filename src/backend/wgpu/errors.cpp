@@ -4,8 +4,8 @@ namespace candela::wgpu {
 
 Error translate(WGPUErrorType type, const std::string& message, const std::string& doing) {
   // wgpu-native reports exhausted memory as a validation error with this text.
-  const bool memory = type == WGPUErrorType_OutOfMemory ||
-                      message.find("Not enough memory") != std::string::npos;
+  const bool memory =
+      type == WGPUErrorType_OutOfMemory || message.find("Not enough memory") != std::string::npos;
   if (memory) {
     return {ErrorKind::OutOfMemory, Subject::Device,
             fmt::format("The WebGPU device runs out of memory while {}: {}", doing, message)};

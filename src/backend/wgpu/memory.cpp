@@ -62,11 +62,8 @@ class PieceReader {
   std::vector<std::byte> gathered_;
 };
 
-StoragePtr make_storage(Context& context,
-                        uint64_t bytes,
-                        uint64_t split_unit,
-                        bool pooled,
-                        const std::string& label) {
+StoragePtr make_storage(
+    Context& context, uint64_t bytes, uint64_t split_unit, bool pooled, const std::string& label) {
   auto segments = cut_segments(bytes, split_unit, context.limits().max_binding_bytes, label);
   std::vector<BufferPtr> buffers;
   for (const Storage::Segment& segment : segments) {
@@ -101,9 +98,15 @@ std::string WgpuBackend::name() const {
   return fmt::format("{} ({}, {})", adapter.name, adapter.backend, context_->api().version);
 }
 
-const Limits& WgpuBackend::limits() const { return context_->limits(); }
-Counters& WgpuBackend::counters() { return context_->counters(); }
-std::vector<KernelTime> WgpuBackend::take_profile() { return stream_->take_profile(); }
+const Limits& WgpuBackend::limits() const {
+  return context_->limits();
+}
+Counters& WgpuBackend::counters() {
+  return context_->counters();
+}
+std::vector<KernelTime> WgpuBackend::take_profile() {
+  return stream_->take_profile();
+}
 
 StoragePtr WgpuBackend::allocate(uint64_t bytes, uint64_t split_unit, const std::string& label) {
   return make_storage(*context_, bytes, split_unit, true, label);
@@ -138,17 +141,17 @@ void WgpuBackend::upload(const StoragePtr& to, uint64_t offset, HostPiece data) 
   CANDELA_ASSERT(offset + data.size() <= storage.bytes(), "an upload exceeds its tensor");
   for_each_segment(storage, offset, data.size(),
                    [&](size_t index, uint64_t at, uint64_t from, uint64_t bytes) {
-    const Operand target{storage.buffer(index), true};
-    const HostPiece part = data.subspan(from, bytes);
-    const bool to_end = at + bytes == storage.segments()[index].bytes;
-    const uint64_t tail = to_end && at % 4 == 0 ? bytes % 4 : 0;
-    stream_->upload(target, at, part.first(bytes - tail));
-    if (tail != 0) {
-      std::byte word[4] = {};
-      std::memcpy(word, part.data() + bytes - tail, tail);
-      stream_->upload(target, at + bytes - tail, word);
-    }
-  });
+                     const Operand target{storage.buffer(index), true};
+                     const HostPiece part = data.subspan(from, bytes);
+                     const bool to_end = at + bytes == storage.segments()[index].bytes;
+                     const uint64_t tail = to_end && at % 4 == 0 ? bytes % 4 : 0;
+                     stream_->upload(target, at, part.first(bytes - tail));
+                     if (tail != 0) {
+                       std::byte word[4] = {};
+                       std::memcpy(word, part.data() + bytes - tail, tail);
+                       stream_->upload(target, at + bytes - tail, word);
+                     }
+                   });
 }
 
 void WgpuBackend::download(const StoragePtr& from, uint64_t offset, std::span<std::byte> data) {
@@ -156,12 +159,16 @@ void WgpuBackend::download(const StoragePtr& from, uint64_t offset, std::span<st
   CANDELA_ASSERT(offset + data.size() <= storage.bytes(), "a read-back exceeds its tensor");
   for_each_segment(storage, offset, data.size(),
                    [&](size_t index, uint64_t at, uint64_t into, uint64_t bytes) {
-    stream_->download({storage.buffer(index)}, at, data.subspan(into, bytes));
-  });
+                     stream_->download({storage.buffer(index)}, at, data.subspan(into, bytes));
+                   });
 }
 
-void WgpuBackend::flush() { stream_->flush(); }
-void WgpuBackend::synchronize() { stream_->synchronize(); }
+void WgpuBackend::flush() {
+  stream_->flush();
+}
+void WgpuBackend::synchronize() {
+  stream_->synchronize();
+}
 
 View WgpuBackend::scratch(const Shape& shape, DType dtype) {
   const auto bytes = static_cast<uint64_t>(dtype_bytes(dtype, shape.elements()));

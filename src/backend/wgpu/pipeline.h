@@ -23,16 +23,16 @@ inline constexpr size_t kMaxOperands = 8;
 struct Pipeline {
   Handle<WGPUComputePipeline> handle;
   WGPUBindGroupLayout layout = nullptr;
-  uint32_t layout_key = 0;  ///< number of operands and which of them are written
+  uint32_t layout_key = 0;   ///< number of operands and which of them are written
   uint32_t param_bytes = 0;  ///< of the shader's struct Params
-  std::string name;         ///< kernel with its defines, for messages and profiles
+  std::string name;          ///< kernel with its defines, for messages and profiles
 };
 
 /// Compiled kernels and binding layouts, each made once.
 ///
-/// Besides its own defines a kernel sees DAWN or NATIVE, F16 where the device has it, and, where all
-/// subgroups have one size, {{SUBGROUP_SIZE}} ("32u"). SUBGROUPS is the caller's to define: the grid
-/// depends on it.
+/// Besides its own defines a kernel sees DAWN or NATIVE, F16 where the device has it, and, where
+/// all subgroups have one size, {{SUBGROUP_SIZE}} ("32u"). SUBGROUPS is the caller's to define: the
+/// grid depends on it.
 class Pipelines {
  public:
   explicit Pipelines(Context& context) : context_(context) {}

@@ -16,7 +16,9 @@ constexpr uint64_t kMaxFreeBytes = UINT64_C(1) << 30;
 constexpr WGPUBufferUsage kStorageUsage =
     WGPUBufferUsage_Storage | WGPUBufferUsage_CopyDst | WGPUBufferUsage_CopySrc;
 
-uint64_t round_up(uint64_t bytes, uint64_t step) { return (bytes + step - 1) / step * step; }
+uint64_t round_up(uint64_t bytes, uint64_t step) {
+  return (bytes + step - 1) / step * step;
+}
 
 }  // namespace
 

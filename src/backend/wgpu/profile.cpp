@@ -80,9 +80,8 @@ std::vector<KernelTime> Profiler::take() {
     times.push_back(std::move(time));
   }
   sums_.clear();
-  std::sort(times.begin(), times.end(), [](const KernelTime& a, const KernelTime& b) {
-    return a.nanoseconds > b.nanoseconds;
-  });
+  std::sort(times.begin(), times.end(),
+            [](const KernelTime& a, const KernelTime& b) { return a.nanoseconds > b.nanoseconds; });
   return times;
 }
 

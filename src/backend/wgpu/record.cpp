@@ -49,8 +49,7 @@ struct Recorded {
 
 Recorded parse(const fs::path& folder) {
   const std::vector<std::byte> bytes = read_file(folder / "dispatch.txt");
-  std::istringstream text(
-      std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  std::istringstream text(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
   Recorded recorded;
   std::string line;
   while (std::getline(text, line)) {

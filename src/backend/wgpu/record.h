@@ -34,8 +34,8 @@ class Recorder {
 
 struct ReplayResult {
   std::string kernel;
-  uint64_t bytes = 0;       ///< of written operands
-  uint64_t different = 0;   ///< bytes that differ from what was recorded
+  uint64_t bytes = 0;      ///< of written operands
+  uint64_t different = 0;  ///< bytes that differ from what was recorded
 };
 
 /// Runs one recorded dispatch again, from the same operand bytes, and compares.

@@ -71,8 +71,7 @@ class Resolver {
   }
 
   bool defined(std::string_view name) const {
-    return std::find(kernel_.defines.begin(), kernel_.defines.end(), name) !=
-           kernel_.defines.end();
+    return std::find(kernel_.defines.begin(), kernel_.defines.end(), name) != kernel_.defines.end();
   }
 
   bool directive(std::string_view line,
@@ -113,9 +112,8 @@ class Resolver {
         break;
       }
       const std::string_view name = std::string_view(line).substr(open + 2, close - open - 2);
-      const auto found =
-          std::find_if(kernel_.substitutions.begin(), kernel_.substitutions.end(),
-                       [&](const auto& pair) { return pair.first == name; });
+      const auto found = std::find_if(kernel_.substitutions.begin(), kernel_.substitutions.end(),
+                                      [&](const auto& pair) { return pair.first == name; });
       if (found == kernel_.substitutions.end()) {
         wrong(file, number, fmt::format("nothing is given for {{{{{}}}}}", name));
       }

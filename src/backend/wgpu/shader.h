@@ -42,8 +42,8 @@ class Shaders {
   std::map<std::string, std::string> added_;
 };
 
-/// Bytes of `struct Params` of a resolved shader by WGSL's layout rules, without padding at its end;
-/// 0 if it declares none.
+/// Bytes of `struct Params` of a resolved shader by WGSL's layout rules, without padding at its
+/// end; 0 if it declares none.
 /// @throws Internal  A field is not made of 4-byte numbers, or a gap lies before it: then no C++
 ///   struct of 4-byte fields matches.
 uint32_t params_bytes(const std::string& wgsl, const std::string& kernel);

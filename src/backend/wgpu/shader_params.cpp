@@ -38,7 +38,9 @@ Extent extent_of(const std::string& type, const Structs& structs) {
   return found != structs.end() ? found->second : Extent{0, 4};
 }
 
-uint32_t round_up(uint32_t value, uint32_t step) { return (value + step - 1) / step * step; }
+uint32_t round_up(uint32_t value, uint32_t step) {
+  return (value + step - 1) / step * step;
+}
 
 std::string without_spaces(std::string text) {
   std::erase(text, ' ');

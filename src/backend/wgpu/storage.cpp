@@ -25,7 +25,8 @@ std::vector<Storage::Segment> cut_segments(uint64_t bytes,
   if (unit > max_segment) {
     fail(ErrorKind::Unsupported, Subject::Device,
          "The tensor {} has rows of {} bytes, and this WebGPU device binds at most {} bytes at "
-         "once; use the CPU backend or a device with larger bindings.", label, unit, max_segment);
+         "once; use the CPU backend or a device with larger bindings.",
+         label, unit, max_segment);
   }
   const uint64_t step = max_segment / unit * unit;
   std::vector<Storage::Segment> segments;
@@ -56,8 +57,7 @@ bool locate(const View& view, SegmentView& out) {
     return false;
   }
   out.segment = static_cast<size_t>(after - 1 - segments.begin());
-  out.view.layout.offset -=
-      static_cast<int64_t>(segment.begin) / block_bytes(view.dtype) * block;
+  out.view.layout.offset -= static_cast<int64_t>(segment.begin) / block_bytes(view.dtype) * block;
   return true;
 }
 

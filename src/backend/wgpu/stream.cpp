@@ -69,7 +69,8 @@ struct Stream::State {
       : context(c),
         api(c.api()),
         params(c.pool().make(uint64_t{kMaxBatch} * kParamSlot,
-                             WGPUBufferUsage_Uniform | WGPUBufferUsage_CopyDst, "kernel params")),
+                             WGPUBufferUsage_Uniform | WGPUBufferUsage_CopyDst,
+                             "kernel params")),
         shadow(size_t{kMaxBatch} * kParamSlot),
         groups(c, params) {
     if (c.options().profile) {
@@ -216,9 +217,11 @@ void Stream::dispatch_bytes(const KernelId& kernel,
   const Pipeline& pipeline =
       state.context.pipelines().get(kernel, operands.size(), written_bits(operands));
   if (params.size() != pipeline.param_bytes) {
-    fail(ErrorKind::Internal, Subject::Device,
-         "The dispatch of kernel {} is wrong: it gets {} bytes of params, and its struct Params has "
-         "{}.", pipeline.name, params.size(), pipeline.param_bytes);
+    fail(
+        ErrorKind::Internal, Subject::Device,
+        "The dispatch of kernel {} is wrong: it gets {} bytes of params, and its struct Params has "
+        "{}.",
+        pipeline.name, params.size(), pipeline.param_bytes);
   }
   if (state.recorder) {
     state.recorder->before(*this, kernel, grid, params, operands);
@@ -303,9 +306,9 @@ void Stream::download(const Operand& from, uint64_t offset, std::span<std::byte>
     const uint64_t words = (skew + bytes + 3) / 4 * 4;
     BufferPtr& staging = state.read_buffers[std::max<uint64_t>(Pool::size_class(words), 4096)];
     if (!staging) {
-      staging = state.context.pool().make(std::max<uint64_t>(Pool::size_class(words), 4096),
-                                          WGPUBufferUsage_MapRead | WGPUBufferUsage_CopyDst,
-                                          "read-back");
+      staging =
+          state.context.pool().make(std::max<uint64_t>(Pool::size_class(words), 4096),
+                                    WGPUBufferUsage_MapRead | WGPUBufferUsage_CopyDst, "read-back");
     }
     copy(from, offset - skew, {staging}, 0, words);
     flush();

@@ -39,8 +39,7 @@ class Stream {
                 std::initializer_list<Operand> operands) {
     static_assert(std::is_trivially_copyable_v<Params> && sizeof(Params) % 4 == 0 &&
                   alignof(Params) == 4);
-    dispatch_bytes(kernel, grid,
-                   {reinterpret_cast<const std::byte*>(&params), sizeof(Params)},
+    dispatch_bytes(kernel, grid, {reinterpret_cast<const std::byte*>(&params), sizeof(Params)},
                    {operands.begin(), operands.size()});
   }
 
@@ -50,7 +49,11 @@ class Stream {
                       std::span<const Operand> operands);
 
   /// Buffer to buffer; offsets and size multiples of 4.
-  void copy(const Operand& from, uint64_t from_offset, const Operand& to, uint64_t to_offset, uint64_t bytes);
+  void copy(const Operand& from,
+            uint64_t from_offset,
+            const Operand& to,
+            uint64_t to_offset,
+            uint64_t bytes);
   void upload(const Operand& to, uint64_t offset, HostPiece data);
   void download(const Operand& from, uint64_t offset, std::span<std::byte> data);
   void flush();
