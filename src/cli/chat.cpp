@@ -2,6 +2,8 @@
 #include <histedit.h>
 #include <unistd.h>
 
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
 #include <chrono>
 #include <clocale>
 #include <cwchar>
@@ -11,6 +13,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/input_json.h"
 #include "cli/interrupt.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
@@ -27,7 +30,8 @@ constexpr const char* kHelp =
     "/regen           answer again           /stats           switch the statistics line\n"
     "/save FILE       write the conversation /load FILE       read one\n"
     "/set NAME VALUE  temp, top-k, top-p, min-p, repeat-penalty, seed, max-tokens\n"
-    "\"\"\" begins and ends a text of several lines; Ctrl+C stops an answer; /bye or Ctrl+D leaves.\n";
+    "\"\"\" begins and ends a text of several lines; Ctrl+C stops an answer; /bye or Ctrl+D "
+    "leaves.\n";
 
 /// Lines typed by a person, with editing and history on a terminal.
 class LineReader {
@@ -125,7 +129,8 @@ class Chat {
         }
       } catch (const Error& error) {
         const bool memory = error.kind() == ErrorKind::OutOfMemory;
-        if (error.kind() == ErrorKind::Internal || (error.subject() == Subject::Device && !memory)) {
+        if (error.kind() == ErrorKind::Internal ||
+            (error.subject() == Subject::Device && !memory)) {
           throw;
         }
         messages_ = before;
@@ -171,7 +176,7 @@ class Chat {
       messages_.erase(0);
     }
     if (!text.empty()) {
-      messages_.insert(messages_.begin(), {{"role", "system"}, {"content", text}});
+      messages_.insert(messages_.begin(), ordered_json{{"role", "system"}, {"content", text}});
     }
   }
 
@@ -218,10 +223,7 @@ class Chat {
 
   void load(const std::string& path) {
     ChatInput input;
-    input.messages = ordered_json::parse(read_text_file(path), nullptr, false);
-    if (!input.messages.is_array()) {
-      fail(ErrorKind::CorruptData, Subject::Input, "{} is no JSON list of messages.", path);
-    }
+    input.messages = read_input_list(path, "messages");
     check_chat_input(input);
     messages_ = input.messages;
     note(fmt::format("{} messages", messages_.size()));
@@ -243,8 +245,8 @@ class Chat {
     try {
       app.parse("--" + arguments);
     } catch (const CLI::Success&) {
-      fail(ErrorKind::InvalidArgument, Subject::Usage, "/set {}: there is no such value; try /help.",
-           arguments);
+      fail(ErrorKind::InvalidArgument, Subject::Usage,
+           "/set {}: there is no such value; try /help.", arguments);
     } catch (const CLI::ParseError& error) {
       fail(ErrorKind::InvalidArgument, Subject::Usage, "/set {}: {}.", arguments, error.what());
     }

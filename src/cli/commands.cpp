@@ -19,8 +19,7 @@ const Command kCommands[] = {
      "  candela info --config config.json --json\n",
      setup_info},
     {"verify", "check every tensor of a checkpoint: names, shapes, values",
-     "  candela verify MODEL\n",
-     setup_verify},
+     "  candela verify MODEL\n", setup_verify},
     {"tokenize", "text to token ids and back, chat templates",
      "  candela tokenize MODEL \"Hello, world!\"\n"
      "  candela tokenize MODEL --decode 9707 11 1879 0\n"
@@ -46,6 +45,8 @@ const Command kCommands[] = {
 
 }  // namespace
 
-std::span<const Command> commands() { return kCommands; }
+std::span<const Command> commands() {
+  return kCommands;
+}
 
 }  // namespace candela::cli

@@ -40,16 +40,13 @@ std::string describe(const AdapterInfo& adapter) {
     return text + "    cannot be used: " + printable(adapter.refusal) + "\n";
   }
   const Limits& limits = adapter.limits;
-  text += fmt::format("    bindings to {}, buffers to {}, subgroups {}{}{}{}{}\n",
-                      engine::format_bytes(limits.max_binding_bytes),
-                      engine::format_bytes(limits.max_buffer_bytes),
-                      limits.subgroup_max == 0
-                          ? std::string("none")
-                          : fmt::format("{}..{}", limits.subgroup_min, limits.subgroup_max),
-                      limits.shader_f16 ? ", f16" : "",
-                      limits.subgroup_matrix ? ", subgroup matrices" : "",
-                      limits.timestamps ? ", timestamps" : "",
-                      adapter.software ? ", software" : "");
+  text += fmt::format(
+      "    bindings to {}, buffers to {}, subgroups {}{}{}{}{}\n",
+      engine::format_bytes(limits.max_binding_bytes), engine::format_bytes(limits.max_buffer_bytes),
+      limits.subgroup_max == 0 ? std::string("none")
+                               : fmt::format("{}..{}", limits.subgroup_min, limits.subgroup_max),
+      limits.shader_f16 ? ", f16" : "", limits.subgroup_matrix ? ", subgroup matrices" : "",
+      limits.timestamps ? ", timestamps" : "", adapter.software ? ", software" : "");
   return text;
 }
 

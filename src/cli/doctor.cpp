@@ -69,8 +69,8 @@ void print(const DoctorFlags& flags, const Report& report) {
     total.unsupported += op.unsupported;
     total.seconds += op.seconds;
     if (flags.verbose || op.failed > 0) {
-      write_out(fmt::format("{:20} {:4} passed {:4} failed {:4} unsupported {:8.2f} s\n", name, op.passed,
-                            op.failed, op.unsupported, op.seconds));
+      write_out(fmt::format("{:20} {:4} passed {:4} failed {:4} unsupported {:8.2f} s\n", name,
+                            op.passed, op.failed, op.unsupported, op.seconds));
     }
   }
   for (const std::string& failure : report.failures) {

@@ -40,10 +40,11 @@ std::vector<PartSize> omni_sizes(const models::ModelFiles& files) {
 }
 
 /// One part: what the files hold, or what the config implies.
-std::vector<PartSize> plain_sizes(const models::ModelFiles& files, const models::TextConfig& config) {
+std::vector<PartSize> plain_sizes(const models::ModelFiles& files,
+                                  const models::TextConfig& config) {
   if (!files.weights) {
-    return {{"text decoder", 0, config.parameters(),
-             static_cast<uint64_t>(config.parameters()) * 2}};
+    return {
+        {"text decoder", 0, config.parameters(), static_cast<uint64_t>(config.parameters()) * 2}};
   }
   PartSize size{"text decoder", 0, 0, 0};
   for (const WeightInfo& tensor : files.weights->tensors()) {
@@ -66,7 +67,8 @@ ordered_json describe(const InfoFlags& flags, const models::ModelFiles& files) {
   const models::TextConfig config = models::find_architecture(files).text_config(files);
   const bool omni = files.config.contains("thinker_config");
   const std::vector<PartSize> sizes = omni ? omni_sizes(files) : plain_sizes(files, config);
-  ordered_json out{{"schema_version", 1}, {"path", files.path}, {"architecture", files.architecture}};
+  ordered_json out{
+      {"schema_version", 1}, {"path", files.path}, {"architecture", files.architecture}};
   PartSize total{"total", 0, 0, 0};
   out["parts"] = ordered_json::array();
   for (const PartSize& size : sizes) {
@@ -82,10 +84,14 @@ ordered_json describe(const InfoFlags& flags, const models::ModelFiles& files) {
   out["parameters"] = total.parameters;
   out["bytes"] = total.bytes;
   out["parameters_per_token"] = config.active_parameters();
-  out["text"] = {{"layers", config.layers},         {"hidden_size", config.hidden_size},
-                 {"heads", config.heads},           {"kv_heads", config.kv_heads},
-                 {"head_dim", config.head_dim},     {"vocab_size", config.vocab_size},
-                 {"experts", config.experts},       {"experts_per_token", config.experts_per_token},
+  out["text"] = {{"layers", config.layers},
+                 {"hidden_size", config.hidden_size},
+                 {"heads", config.heads},
+                 {"kv_heads", config.kv_heads},
+                 {"head_dim", config.head_dim},
+                 {"vocab_size", config.vocab_size},
+                 {"experts", config.experts},
+                 {"experts_per_token", config.experts_per_token},
                  {"max_positions", config.max_positions}};
   ModelFlags model;
   model.kv_type = flags.kv_type;
@@ -116,10 +122,11 @@ void print(const InfoFlags& flags, const ordered_json& info) {
   line("total", info);
   text += fmt::format("  {} parameters are read for a token\n",
                       thousands(info["parameters_per_token"]));
-  text += fmt::format("memory for a text answer, {} x {} positions: weights {} + cache {} + work {} = {}\n",
-                      flags.parallel, flags.context, bytes(info["memory"]["weights"]),
-                      bytes(info["memory"]["cache"]), bytes(info["memory"]["work"]),
-                      bytes(info["memory"]["total"]));
+  text += fmt::format(
+      "memory for a text answer, {} x {} positions: weights {} + cache {} + work {} = {}\n",
+      flags.parallel, flags.context, bytes(info["memory"]["weights"]),
+      bytes(info["memory"]["cache"]), bytes(info["memory"]["work"]),
+      bytes(info["memory"]["total"]));
   write_out(text);
 }
 
@@ -154,7 +161,8 @@ int info(const InfoFlags& flags) {
 std::function<int()> setup_info(CLI::App& app) {
   auto flags = std::make_shared<InfoFlags>();
   declare_model(app, flags->model);
-  app.add_option("--config", flags->config, "a config.json alone, without weights")->type_name("FILE");
+  app.add_option("--config", flags->config, "a config.json alone, without weights")
+      ->type_name("FILE");
   app.add_option("-c,--ctx-size", flags->context, "positions a sequence")
       ->type_name("N")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 31).description(""))

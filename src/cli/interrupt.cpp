@@ -35,9 +35,13 @@ void catch_signals() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-bool interrupted() { return last_signal() != 0; }
+bool interrupted() {
+  return last_signal() != 0;
+}
 
-bool terminated() { return last_signal() == SIGTERM; }
+bool terminated() {
+  return last_signal() == SIGTERM;
+}
 
 void throw_if_interrupted() {
   if (interrupted()) {
@@ -45,7 +49,9 @@ void throw_if_interrupted() {
   }
 }
 
-void reset_interrupt() { last_signal() = 0; }
+void reset_interrupt() {
+  last_signal() = 0;
+}
 
 int interrupt_exit_code() {
   return terminated() ? kExitTerminated : kExitInterrupted;

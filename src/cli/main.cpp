@@ -16,14 +16,16 @@ using namespace candela;
 constexpr const char* kEnvironment =
     "Environment:\n"
     "  CANDELA_DEVICE, CANDELA_WEBGPU, ...   defaults of flags; COMMAND --help names them (Env:)\n"
-    "  CANDELA_WEBGPU_LIB                    path of a WebGPU library, before those that are found\n"
+    "  CANDELA_WEBGPU_LIB                    path of a WebGPU library, before those that are "
+    "found\n"
     "  CANDELA_WGSL_DIR                      folder of kernels that replace the built-in ones\n"
     "  CANDELA_LOG                           error, warn, info, debug or trace\n"
     "  HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME where Org/Name is looked up\n"
     "  NO_COLOR                              no colours\n\n";
 
 int run(int argc, char** argv) {
-  CLI::App app("candela: Qwen3-Omni and text models on any GPU, from the original files.", "candela");
+  CLI::App app("candela: Qwen3-Omni and text models on any GPU, from the original files.",
+               "candela");
   app.require_subcommand(1);
   app.set_version_flag("--version", "candela " CANDELA_VERSION);
   app.footer(std::string(kEnvironment) + cli::exit_code_help());
@@ -31,9 +33,10 @@ int run(int argc, char** argv) {
   for (const cli::Command& command : cli::commands()) {
     CLI::App* sub = app.add_subcommand(command.name, command.help);
     bodies.emplace_back(sub, command.setup(*sub));
-    sub->footer(std::string("Examples:\n") + command.examples +
-                "\nA flag goes before its environment variable (Env:), that before the model's\n"
-                "generation_config.json, that before the default. `candela --help` lists exit codes.");
+    sub->footer(
+        std::string("Examples:\n") + command.examples +
+        "\nA flag goes before its environment variable (Env:), that before the model's\n"
+        "generation_config.json, that before the default. `candela --help` lists exit codes.");
   }
   try {
     app.parse(argc, argv);

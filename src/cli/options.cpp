@@ -28,16 +28,19 @@ namespace {
 CLI::Option* from_environment(CLI::Option* option) {
   std::string name = "CANDELA_" + option->get_lnames().back();
   std::ranges::replace(name, '-', '_');
-  std::ranges::transform(name, name.begin(), [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
+  std::ranges::transform(name, name.begin(), [](char c) {
+    return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  });
   return option->envname(name);
 }
 
 void DeviceFlags::declare(CLI::App& app) {
-  from_environment(app.add_option(
-      "--device", device, "auto, cpu, wgpu or wgpu:INDEX as `candela devices` counts"))
+  from_environment(app.add_option("--device", device,
+                                  "auto, cpu, wgpu or wgpu:INDEX as `candela devices` counts"))
       ->type_name("WHERE")
       ->capture_default_str();
-  from_environment(app.add_option("--webgpu", webgpu, "dawn, wgpu-native or the path of a WebGPU library"))
+  from_environment(
+      app.add_option("--webgpu", webgpu, "dawn, wgpu-native or the path of a WebGPU library"))
       ->type_name("LIBRARY");
   from_environment(app.add_option("--threads", threads, "of the CPU backend; 0: all cores"))
       ->type_name("N")
@@ -103,16 +106,16 @@ Device DeviceFlags::open(bool quiet) const {
 
 void ModelFlags::declare(CLI::App& app) {
   declare_model(app, model)->required();
-  from_environment(app.add_option("-c,--ctx-size", context, "positions at most; 0: the model's own limit"))
+  from_environment(
+      app.add_option("-c,--ctx-size", context, "positions at most; 0: the model's own limit"))
       ->type_name("N")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 31).description(""))
       ->capture_default_str();
-  from_environment(
-      app.add_option("--kv-type", kv_type, "type of the key/value cache: f32 or bf16"))
+  from_environment(app.add_option("--kv-type", kv_type, "type of the key/value cache: f32 or bf16"))
       ->type_name("TYPE")
       ->capture_default_str();
-  from_environment(
-      app.add_option("--chat-template", chat_template, "a Jinja file instead of the model's template"))
+  from_environment(app.add_option("--chat-template", chat_template,
+                                  "a Jinja file instead of the model's template"))
       ->type_name("FILE");
   from_environment(
       app.add_option("--prefill-chunk", prefill_chunk, "prompt tokens a forward pass, 1 to 65536"))
@@ -160,7 +163,9 @@ void SamplingFlags::declare(CLI::App& app, bool environment) {
   add("--min-p", min_p, "drop what is less likely than min-p times the best", "P");
   add("--repeat-penalty", repetition_penalty, "above 1: avoid what was said", "X");
   add("--seed", seed, "of the draw", "N")->capture_default_str();
-  app.add_option("--stop", stop, "text that ends the answer (repeatable)")->type_name("TEXT")->allow_extra_args(false);
+  app.add_option("--stop", stop, "text that ends the answer (repeatable)")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
 }
 
 void SamplingFlags::apply(engine::Request& request) const {

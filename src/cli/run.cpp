@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/input_json.h"
 #include "cli/interrupt.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
@@ -18,16 +19,8 @@ struct RunFlags {
   SamplingFlags sampling;
   std::string prompt, file, system, messages, tools;
   bool raw = false, parse_special = false, json = false, quiet = false, stats = false;
-  std::optional<bool> thinking;
+  bool thinking = false, no_thinking = false;
 };
-
-nlohmann::ordered_json read_list(const std::string& path, const char* of) {
-  nlohmann::ordered_json parsed = nlohmann::ordered_json::parse(read_text_file(path), nullptr, false);
-  if (!parsed.is_array()) {
-    fail(ErrorKind::CorruptData, Subject::Input, "{} is no JSON list of {}.", path, of);
-  }
-  return parsed;
-}
 
 std::string prompt_text(const RunFlags& flags) {
   if (!flags.file.empty()) {
@@ -40,17 +33,17 @@ std::string prompt_text(const RunFlags& flags) {
 ChatInput read_input(const RunFlags& flags) {
   ChatInput input;
   if (!flags.messages.empty()) {
-    input.messages = read_list(flags.messages, "messages");
+    input.messages = read_input_list(flags.messages, "messages");
   }
   if (!flags.tools.empty()) {
-    input.tools = read_list(flags.tools, "tools");
+    input.tools = read_input_list(flags.tools, "tools");
   }
   if (!flags.system.empty()) {
-    input.messages.insert(input.messages.begin(),
-                          {{"role", "system"}, {"content", text_or_file(flags.system)}});
+    nlohmann::ordered_json system{{"role", "system"}, {"content", text_or_file(flags.system)}};
+    input.messages.insert(input.messages.begin(), std::move(system));
   }
-  if (flags.thinking) {
-    input.variables["enable_thinking"] = *flags.thinking;
+  if (flags.thinking || flags.no_thinking) {
+    input.variables["enable_thinking"] = flags.thinking;
   }
   const std::string text = prompt_text(flags);
   if (flags.messages.empty() || !text.empty()) {
@@ -64,8 +57,9 @@ std::vector<uint32_t> encode(const RunFlags& flags,
                              const ChatInput& input,
                              const engine::Engine& engine) {
   const ParseSpecial parse = flags.parse_special ? ParseSpecial::Yes : ParseSpecial::No;
-  return flags.raw ? engine.encode_raw(input.messages.back().at("content").get<std::string>(), parse)
-                   : engine.encode(input, parse).ids;
+  return flags.raw
+             ? engine.encode_raw(input.messages.back().at("content").get<std::string>(), parse)
+             : engine.encode(input, parse).ids;
 }
 
 void check_usage(const RunFlags& flags) {
@@ -84,12 +78,10 @@ void check_usage(const RunFlags& flags) {
 }
 
 void print_json(const RunFlags& flags, const Device& device, const engine::TextGeneration& result) {
-  nlohmann::ordered_json out{{"schema_version", 1},
-                             {"model", flags.model.model},
-                             {"device", device.name()},
-                             {"text", result.answers[0].text},
-                             {"ids", result.answers[0].ids},
-                             {"finish_reason", engine::name_of(result.answers[0].reason)}};
+  nlohmann::ordered_json out{
+      {"schema_version", 1},          {"model", flags.model.model},
+      {"device", device.name()},      {"text", result.answers[0].text},
+      {"ids", result.answers[0].ids}, {"finish_reason", engine::name_of(result.answers[0].reason)}};
   out.update(to_json(result.stats));
   write_out(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
@@ -106,8 +98,7 @@ int run(const RunFlags& flags) {
 
   const bool terminal = is_terminal(stdout);
   const auto show = [&](size_t, const std::string& piece) {
-    const bool reader_left =
-        !flags.json && !write_out(terminal ? printable(piece) : piece);
+    const bool reader_left = !flags.json && !write_out(terminal ? printable(piece) : piece);
     return !reader_left && !interrupted();
   };
   const engine::TextGeneration result = engine.answer({&request, 1}, show);
@@ -130,9 +121,12 @@ std::function<int()> setup_run(CLI::App& app) {
   app.add_option("PROMPT", flags->prompt, "what to answer; - reads standard input")->type_name("");
   app.add_option("-f,--file", flags->file, "read the prompt from a file")->type_name("FILE");
   app.add_option("--system", flags->system, "system prompt, or @FILE")->type_name("TEXT");
-  app.add_option("--messages", flags->messages, "a JSON file with earlier messages")->type_name("FILE");
+  app.add_option("--messages", flags->messages, "a JSON file with earlier messages")
+      ->type_name("FILE");
   app.add_option("--tools", flags->tools, "a JSON file with a list of tools")->type_name("FILE");
-  app.add_flag("--thinking,!--no-thinking", flags->thinking, "for templates that know enable_thinking");
+  CLI::Option* thinking =
+      app.add_flag("--thinking", flags->thinking, "for templates that know enable_thinking");
+  app.add_flag("--no-thinking", flags->no_thinking, "the same, off")->excludes(thinking);
   app.add_flag("--raw", flags->raw, "continue the text as it is, without a chat template");
   app.add_flag("--parse-special", flags->parse_special,
                "let special tokens spelled in messages become tokens");

@@ -28,11 +28,12 @@ void check_plan(const ModelFlags& model, uint64_t limit) {
   const models::ModelFiles files = models::open_model(path);
   const models::TextConfig config = models::find_architecture(files).text_config(files);
   const int64_t positions = model.context > 0 ? model.context : 4096;
-  const engine::MemoryPlan plan = engine::plan_memory(config, models::loaded_bytes(files), positions,
-                                                      model.kv_dtype(), model.prefill_chunk);
+  const engine::MemoryPlan plan = engine::plan_memory(
+      config, models::loaded_bytes(files), positions, model.kv_dtype(), model.prefill_chunk);
   if (plan.total() > limit) {
     fail(ErrorKind::OutOfMemory, Subject::Device,
-         "{} needs {} for {} positions, --memory-limit allows {}; lower --ctx-size or --prefill-chunk.",
+         "{} needs {} for {} positions, --memory-limit allows {}; lower --ctx-size or "
+         "--prefill-chunk.",
          model.model, engine::summary(plan), positions, engine::format_bytes(limit));
   }
 }
@@ -62,10 +63,11 @@ void fit_context(engine::Request& request, engine::Engine& engine, int64_t conte
   const int64_t limit = context > 0 ? std::min(context, own) : own;
   const auto prompt = static_cast<int64_t>(request.ids.size());
   if (prompt >= limit) {
-    fail(ErrorKind::InvalidArgument, Subject::Usage,
-         "The prompt has {} tokens, the context has {} positions and the answer needs some; shorten "
-         "the prompt{}.",
-         prompt, limit, limit < own ? " or raise --ctx-size" : "");
+    fail(
+        ErrorKind::InvalidArgument, Subject::Usage,
+        "The prompt has {} tokens, the context has {} positions and the answer needs some; shorten "
+        "the prompt{}.",
+        prompt, limit, limit < own ? " or raise --ctx-size" : "");
   }
   request.max_new_tokens = std::min(request.max_new_tokens, limit - prompt);
 }

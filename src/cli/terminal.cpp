@@ -18,7 +18,9 @@ double now() {
 
 }  // namespace
 
-bool is_terminal(std::FILE* stream) { return isatty(fileno(stream)) == 1; }
+bool is_terminal(std::FILE* stream) {
+  return isatty(fileno(stream)) == 1;
+}
 
 bool use_color(std::FILE* stream) {
   const char* no_color = std::getenv("NO_COLOR");
@@ -32,8 +34,8 @@ std::string printable(std::string_view text) {
     const auto byte = static_cast<unsigned char>(text[i]);
     const bool c0 = (byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f;
     // C1 controls are U+0080 to U+009F: 0xC2 and a byte below 0xA0.
-    const bool c1 = byte == 0xc2 && i + 1 < text.size() &&
-                    static_cast<unsigned char>(text[i + 1]) < 0xa0;
+    const bool c1 =
+        byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0;
     if (c1) {
       ++i;
     } else if (!c0) {
@@ -44,18 +46,25 @@ std::string printable(std::string_view text) {
 }
 
 bool write_out(std::string_view text) {
-  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+         std::fflush(stdout) == 0;
 }
 
-void note(std::string_view line) { fmt::print(stderr, "{}\n", line); }
+void note(std::string_view line) {
+  fmt::print(stderr, "{}\n", line);
+}
 
 void note_error(std::string_view text) {
-  fmt::print(stderr, "{} {}\n", use_color(stderr) ? "\x1b[31merror:\x1b[0m" : "error:",
-             printable(text));
+  fmt::print(stderr, "{} {}\n",
+             use_color(stderr) ? "\x1b[31merror:\x1b[0m" : "error:", printable(text));
 }
 
 ProgressBar::ProgressBar(std::string what, bool quiet)
-    : what_(std::move(what)), quiet_(quiet), terminal_(is_terminal(stderr)), start_(now()), last_line_(start_) {}
+    : what_(std::move(what)),
+      quiet_(quiet),
+      terminal_(is_terminal(stderr)),
+      start_(now()),
+      last_line_(start_) {}
 
 ProgressBar::~ProgressBar() {
   if (terminal_ && last_percent_ >= 0) {
@@ -75,7 +84,8 @@ bool ProgressBar::due(int percent, double now) const {
 
 void ProgressBar::update(uint64_t done, uint64_t total) {
   const int percent =
-      total == 0 ? 100 : static_cast<int>(static_cast<double>(done) * 100.0 / static_cast<double>(total));
+      total == 0 ? 100
+                 : static_cast<int>(static_cast<double>(done) * 100.0 / static_cast<double>(total));
   const double time = now();
   if (quiet_ || !due(percent, time)) {
     return;
@@ -85,10 +95,9 @@ void ProgressBar::update(uint64_t done, uint64_t total) {
   const double seconds = time - start_;
   const double rate = seconds > 0.0 ? static_cast<double>(done) / seconds : 0.0;
   const double left = rate > 0.0 ? static_cast<double>(total - done) / rate : 0.0;
-  const std::string text =
-      fmt::format("{} {:3} %  {} of {}, {}/s, {:.0f} s left", what_, percent,
-                  engine::format_bytes(done), engine::format_bytes(total),
-                  engine::format_bytes(static_cast<uint64_t>(rate)), left);
+  const std::string text = fmt::format("{} {:3} %  {} of {}, {}/s, {:.0f} s left", what_, percent,
+                                       engine::format_bytes(done), engine::format_bytes(total),
+                                       engine::format_bytes(static_cast<uint64_t>(rate)), left);
   if (terminal_) {
     fmt::print(stderr, "\r{:79}", text);
   } else {

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/input_json.h"
 #include "cli/options.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
@@ -41,15 +42,15 @@ struct Texts {
 
 /// A template that a line of input names; a name only, so that a line cannot reach other folders.
 ChatTemplate template_beside(const std::string& model, const std::string& name) {
-  const std::filesystem::path folder =
-      std::filesystem::is_directory(model) ? std::filesystem::path(model)
+  const std::filesystem::path folder = std::filesystem::is_directory(model)
+                                           ? std::filesystem::path(model)
                                            : std::filesystem::path(model).parent_path();
   std::error_code ignored;
-  if (name.empty() || std::filesystem::path(name).filename() != name || name == "." || name == ".." ||
-      name.find('\0') != std::string::npos ||
+  if (name.empty() || std::filesystem::path(name).filename() != name || name == "." ||
+      name == ".." || name.find('\0') != std::string::npos ||
       !std::filesystem::is_regular_file(folder / name, ignored)) {
-    fail(ErrorKind::NotFound, Subject::Input, "\"template\" is \"{}\", which is no file beside the model.",
-         name);
+    fail(ErrorKind::NotFound, Subject::Input,
+         "\"template\" is \"{}\", which is no file beside the model.", name);
   }
   return ChatTemplate::from_file(folder / name);
 }
@@ -92,7 +93,8 @@ int answer_lines(const Texts& texts) {
     }
     throw_if_interrupted();
     try {
-      const ordered_json answer = answer_line(texts, ordered_json::parse(line));
+      const ordered_json answer =
+          answer_line(texts, parse_input_json(line, fmt::format("Line {}", number)));
       if (!write_out(answer.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n")) {
         return 0;  // the reader has left
       }

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/input_json.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
 #include "cli/trace_ops.h"
@@ -35,7 +36,8 @@ class CaseWriter {
       : id_(entry.at("id").get<std::string>()), writer_(writer) {
     for (const ordered_json& array : entry.at("arrays")) {
       const auto& slice = array.contains("slice") ? array.at("slice") : ordered_json(nullptr);
-      slices_[array.at("name").get<std::string>()] = slice.is_string() ? slice.get<std::string>() : "";
+      slices_[array.at("name").get<std::string>()] =
+          slice.is_string() ? slice.get<std::string>() : "";
     }
   }
 
@@ -54,7 +56,8 @@ class CaseWriter {
 };
 
 /// Prompts of a case, as ids; empty if it needs parts that are not text.
-std::vector<std::vector<uint32_t>> prompts_of(const ordered_json& entry, const engine::Engine& engine) {
+std::vector<std::vector<uint32_t>> prompts_of(const ordered_json& entry,
+                                              const engine::Engine& engine) {
   const auto ids_of = [&](const ordered_json& spec) {
     ChatInput input;
     if (spec.contains("system") && spec.at("system").is_string()) {
@@ -112,8 +115,12 @@ bool stops_at_eos(const ordered_json& entry) {
   return generate.contains("eos_token_id") && !generate.at("eos_token_id").is_null();
 }
 
-/// greedy_tokens, greedy_logits, greedy_margin: of one sequence without, of several with a batch axis.
-void add_answers(CaseWriter& writer, const engine::Generation& generation, bool batched, int64_t vocab) {
+/// greedy_tokens, greedy_logits, greedy_margin: of one sequence without, of several with a batch
+/// axis.
+void add_answers(CaseWriter& writer,
+                 const engine::Generation& generation,
+                 bool batched,
+                 int64_t vocab) {
   std::vector<int64_t> tokens;
   std::vector<float> logits, margins;
   for (size_t i = 0; i < generation.answers.size(); ++i) {
@@ -131,7 +138,8 @@ void add_answers(CaseWriter& writer, const engine::Generation& generation, bool 
   const Shape flat = batched ? Shape{batch, steps} : Shape{steps};
   writer.add("greedy_tokens", integer_array(tokens, flat));
   writer.add("greedy_margin", float_array(margins, flat));
-  writer.add("greedy_logits", float_array(logits, batched ? Shape{batch, steps, vocab} : Shape{steps, vocab}));
+  writer.add("greedy_logits",
+             float_array(logits, batched ? Shape{batch, steps, vocab} : Shape{steps, vocab}));
 }
 
 /// The padded inputs that the reference sees; candela itself never pads.
@@ -210,9 +218,10 @@ bool selected(const TraceFlags& flags, const ordered_json& entry, const std::str
 
 /// A damaged index is the input's fault, not the model's.
 ordered_json read_index(const std::string& path) {
-  ordered_json index = ordered_json::parse(read_text_file(path), nullptr, false);
+  ordered_json index = parse_input_json(read_text_file(path), path);
   if (!index.is_object() || !index.contains("cases") || !index["cases"].is_array()) {
-    fail(ErrorKind::CorruptData, Subject::Input, "{} is no JSON object with a list of \"cases\".", path);
+    fail(ErrorKind::CorruptData, Subject::Input, "{} is no JSON object with a list of \"cases\".",
+         path);
   }
   return index;
 }
@@ -241,8 +250,9 @@ int trace_model(const TraceFlags& flags, const Device& device) {
     ++ran;
   }
   for (const auto& [kind, count] : left_out) {
-    note(fmt::format("not run: {} cases of kind {}, which needs parts that candela does not run yet",
-                     count, kind));
+    note(
+        fmt::format("not run: {} cases of kind {}, which needs parts that candela does not run yet",
+                    count, kind));
   }
   return ran;
 }

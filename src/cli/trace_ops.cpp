@@ -26,7 +26,10 @@ using nlohmann::ordered_json;
 /// One case: its inputs by name on the device, its parameters, and where outputs go.
 class OpCase {
  public:
-  OpCase(const ordered_json& json, const Weights& files, const Weights& host, SafetensorsWriter& writer)
+  OpCase(const ordered_json& json,
+         const Weights& files,
+         const Weights& host,
+         SafetensorsWriter& writer)
       : json_(json), files_(files), host_(host), writer_(writer) {}
 
   Tensor in(const char* name) const { return files_.get(key("in.", name)); }
@@ -47,7 +50,9 @@ class OpCase {
     const bool bf16 = dtype_of(name) == "bfloat16";
     writer_.add(key("out.", name), to_host(bf16 ? value.to_dtype(DType::BF16) : value));
   }
-  void out(const char* name, HostArray value) const { writer_.add(key("out.", name), std::move(value)); }
+  void out(const char* name, HostArray value) const {
+    writer_.add(key("out.", name), std::move(value));
+  }
 
  private:
   std::string key(const char* side, const char* name) const {
@@ -138,7 +143,8 @@ Tensor spans_of(const OpCase& c, int64_t queries, int64_t keys) {
     const auto end = std::find(first, row + keys, 0);
     if (std::any_of(end, row + keys, [](int32_t seen) { return seen != 0; })) {
       fail(ErrorKind::Unsupported, Subject::Input,
-           "Query {} sees keys that are no single interval, which candela's attention cannot do.", q);
+           "Query {} sees keys that are no single interval, which candela's attention cannot do.",
+           q);
     }
     spans.push_back(static_cast<uint32_t>(first - row));
     spans.push_back(static_cast<uint32_t>(end - row));
@@ -216,7 +222,8 @@ void run_to_bf16(const OpCase& c) {
       Tensor::from_vector(values, {count}, c.device()).to_dtype(DType::BF16).to_bytes();
   std::vector<int64_t> bits;
   for (size_t i = 0; i < bytes.size(); i += 2) {
-    bits.push_back(std::to_integer<int64_t>(bytes[i]) | (std::to_integer<int64_t>(bytes[i + 1]) << 8));
+    bits.push_back(std::to_integer<int64_t>(bytes[i]) |
+                   (std::to_integer<int64_t>(bytes[i + 1]) << 8));
   }
   c.out("y_bits", integer_array(bits, {count}));
 }
@@ -257,7 +264,8 @@ void run_sampling(const OpCase& c, bool penalty_only) {
   for (size_t row = 0; row < rows.size(); ++row) {
     const std::vector<uint32_t> ids(history[row].begin(), history[row].end());
     std::vector<float> dense(rows[row].size(), 0.0f);
-    const auto found = penalty_only ? sampler.penalised(rows[row], ids) : sampler.filter(rows[row], ids);
+    const auto found =
+        penalty_only ? sampler.penalised(rows[row], ids) : sampler.filter(rows[row], ids);
     for (const nn::Candidate& candidate : found) {
       dense[candidate.id] = candidate.value;
     }
@@ -266,15 +274,19 @@ void run_sampling(const OpCase& c, bool penalty_only) {
   c.out(penalty_only ? "y" : "probs", float_array(out, logits.shape()));
 }
 
-float eps_of(const OpCase& c) { return static_cast<float>(c.number("eps")); }
+float eps_of(const OpCase& c) {
+  return static_cast<float>(c.number("eps"));
+}
 
 /// All operations that candela has, by the name that OPS.json uses.
 const std::map<std::string, std::function<void(const OpCase&)>>& table() {
   static const std::map<std::string, std::function<void(const OpCase&)>> kTable = {
-      {"rmsnorm", [](const OpCase& c) {
+      {"rmsnorm",
+       [](const OpCase& c) {
          c.out("y", rms_norm(c.in("x").to_dtype(DType::F32), c.in("weight"), eps_of(c)));
        }},
-      {"layernorm", [](const OpCase& c) {
+      {"layernorm",
+       [](const OpCase& c) {
          c.out("y", layer_norm(c.in("x"), c.in("weight"), c.in("bias"), eps_of(c)));
        }},
       {"silu", [](const OpCase& c) { c.out("y", silu(c.in("x"))); }},
@@ -283,10 +295,10 @@ const std::map<std::string, std::function<void(const OpCase&)>>& table() {
       {"sigmoid", [](const OpCase& c) { c.out("y", sigmoid(c.in("x"))); }},
       {"swiglu", [](const OpCase& c) { c.out("y", swiglu(c.in("gate"), c.in("up"))); }},
       {"softmax", [](const OpCase& c) { c.out("y", softmax(c.in("x"), -1)); }},
-      {"linear", [](const OpCase& c) {
-         c.out("y", linear(c.in("x"), c.in("weight"), c.maybe("bias")));
-       }},
-      {"patch_embed", [](const OpCase& c) {
+      {"linear",
+       [](const OpCase& c) { c.out("y", linear(c.in("x"), c.in("weight"), c.maybe("bias"))); }},
+      {"patch_embed",
+       [](const OpCase& c) {
          c.out("y", linear(c.in("x"), c.in("weight").flatten(1, -1), c.in("bias")));
        }},
       {"f32_to_bf16", run_to_bf16},
@@ -300,9 +312,8 @@ const std::map<std::string, std::function<void(const OpCase&)>>& table() {
       {"conv_transpose1d_trimmed", run_conv_transpose1d},
       {"conv2d", run_conv2d},
       {"convnext", run_convnext},
-      {"snake_beta", [](const OpCase& c) {
-         c.out("y", snake_beta(c.in("x"), c.in("alpha"), c.in("beta")));
-       }},
+      {"snake_beta",
+       [](const OpCase& c) { c.out("y", snake_beta(c.in("x"), c.in("alpha"), c.in("beta"))); }},
       {"repetition_penalty", [](const OpCase& c) { run_sampling(c, true); }},
       {"sampling_filter", [](const OpCase& c) { run_sampling(c, false); }},
   };
@@ -316,7 +327,8 @@ int trace_ops(const std::string& ops_path,
               const Device& device,
               const std::string& out) {
   const ordered_json index = models::read_json(ops_path);
-  const auto data = std::filesystem::path(ops_path).parent_path() / index.at("file").get<std::string>();
+  const auto data =
+      std::filesystem::path(ops_path).parent_path() / index.at("file").get<std::string>();
   const auto source = open_weights(data.string());
   const Weights files(source, device);
   const Weights host(source, Device::cpu());

@@ -93,7 +93,9 @@ HostArray slice_array(const HostArray& array, const std::string& slices) {
   return out;
 }
 
-HostArray to_host(const Tensor& tensor) { return {tensor.dtype(), tensor.shape(), tensor.to_bytes()}; }
+HostArray to_host(const Tensor& tensor) {
+  return {tensor.dtype(), tensor.shape(), tensor.to_bytes()};
+}
 
 HostArray float_array(const std::vector<float>& values, const Shape& shape) {
   HostArray out{DType::F32, shape, std::vector<std::byte>(values.size() * sizeof(float))};

@@ -9,8 +9,8 @@
 
 namespace candela::cli {
 
-/// Keeps part of an array as a Python slice does: "::4, :" keeps every fourth row. Each dimension is
-/// start:stop:step with optional non-negative parts.
+/// Keeps part of an array as a Python slice does: "::4, :" keeps every fourth row. Each dimension
+/// is start:stop:step with optional non-negative parts.
 /// @throws CorruptData about the input if the text has another form
 HostArray slice_array(const HostArray& array, const std::string& slices);
 
