@@ -375,5 +375,50 @@ TEST(MalformedGguf, Header) {
   }
 }
 
+/// A GGUF file of one tensor with 32 elements.
+std::string lone_tensor(uint32_t type, const std::string& block) {
+  const auto u32 = [](uint32_t value) { return little(value).substr(0, 4); };
+  const auto text = [](const std::string& value) { return little(value.size()) + value; };
+  std::string out = "GGUF" + u32(3) + little(1) + little(1) + text("general.architecture") +
+                    u32(8) + text("llama") + text("token_embd.weight") + u32(1) + little(32) +
+                    u32(type) + little(0);
+  out.resize((out.size() + 31) / 32 * 32);
+  return out + block;
+}
+
+TEST(VerifyBlocks, NonFiniteScalesAreFound) {
+  const TempFolder folder;
+  const std::string infinity("\x00\x7c", 2);
+  const std::string nan("\x01\xfe", 2);
+  const std::string largest("\xff\x7b", 2);
+  struct Block {
+    uint32_t type;
+    size_t bytes;
+    std::vector<size_t> scales;
+  };
+  for (const Block& block :
+       {Block{1, 64, {0, 62}}, Block{2, 18, {0}}, Block{3, 20, {0, 2}}, Block{8, 34, {0}}}) {
+    const auto found = [&](size_t at, const std::string& value) {
+      SCOPED_TRACE(block.type);
+      // Quants of all ones are ordinary numbers.
+      std::string bytes(block.bytes, block.type == 1 ? '\0' : '\xff');
+      for (const size_t scale : block.scales) {
+        bytes.replace(scale, 2, largest);
+      }
+      bytes.replace(at, 2, value);
+      folder.write("model.gguf", lone_tensor(block.type, bytes));
+      const Result result = candela({"verify", folder / "model.gguf", "-q"});
+      EXPECT_EQ(result.code, 10) << result.out << result.err;  // it is no whole model anyway
+      return result.out.find("token_embd.weight in") != std::string::npos &&
+             result.out.find("infinities or NaN") != std::string::npos;
+    };
+    for (const size_t at : block.scales) {
+      EXPECT_TRUE(found(at, infinity)) << block.type;
+      EXPECT_TRUE(found(at, nan)) << block.type;
+      EXPECT_FALSE(found(at, largest)) << block.type;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace candela::test
