@@ -16,11 +16,13 @@ ConfigReader ModelFiles::config_reader() const {
 namespace {
 
 std::string read_architecture(const ModelFiles& files) {
-  const auto& names = files.config.value("architectures", nlohmann::ordered_json::array());
-  if (!names.is_array() || names.empty() || !names[0].is_string()) {
-    files.config_reader().reject("names no architecture under \"architectures\"");
+  const ConfigReader reader = files.config_reader();  // the config is an object from here on
+  const auto names = files.config.find("architectures");
+  if (names == files.config.end() || !names->is_array() || names->empty() ||
+      !(*names)[0].is_string()) {
+    reader.reject("names no architecture under \"architectures\"");
   }
-  return names[0].get<std::string>();
+  return (*names)[0].get<std::string>();
 }
 
 }  // namespace

@@ -54,7 +54,8 @@ void KvCache::grow(int64_t pages) {
     for (Tensor& tensor : tensors) {
       Tensor larger = Tensor::empty(shape, sizes_.dtype, device_, label);
       if (tensor.defined()) {
-        larger.narrow(0, 0, capacity_pages_).copy_from(tensor);
+        // After an allocation that failed midway some tensors are larger than the capacity.
+        larger.narrow(0, 0, capacity_pages_).copy_from(tensor.narrow(0, 0, capacity_pages_));
       }
       tensor = std::move(larger);
     }

@@ -75,8 +75,10 @@ std::vector<Candidate> Sampler::narrow(std::vector<Candidate> candidates) const 
   }
   std::ranges::sort(candidates, better);
   if (options_.temperature != 1.0f && !options_.greedy()) {
+    // Distances from the best logit: a tiny temperature then gives -inf and no NaN.
+    const float best = candidates.front().value;
     for (Candidate& candidate : candidates) {
-      candidate.value /= options_.temperature;
+      candidate.value = (candidate.value - best) / options_.temperature;
     }
   }
   if (options_.top_p < 1.0f) {

@@ -2,13 +2,18 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "models/qwen3_omni/thinker.h"
 
 namespace candela::models {
 
 namespace {
 
-constexpr int64_t kMax = int64_t{1} << 24;
+constexpr int64_t kMax = int64_t{1} << 20;
+constexpr int64_t kMaxLayers = 1024;
+// The released model has 18,867 in its largest part. More than this is a config that would have us
+// make names until memory is full.
+constexpr size_t kMostTensors = size_t{1} << 18;
 
 /// Collects the tensors of one part under a prefix.
 class Builder {
@@ -20,6 +25,11 @@ class Builder {
   }
 
   void add(const std::string& name, const Shape& shape) {
+    if (part_.tensors.size() == kMostTensors) {
+      fail(ErrorKind::CorruptData, Subject::Model,
+           "The config gives the {} more than {} tensors, which no such model has.", part_.name,
+           kMostTensors);
+    }
     part_.tensors.push_back({part_.prefix + name, shape});
   }
   void weight(const std::string& name, const Shape& shape) { add(name + ".weight", shape); }
@@ -106,7 +116,7 @@ Part audio_part(const ConfigReader& config) {
   part.biased("conv2d2", {channels, channels, 3, 3});
   part.biased("conv2d3", {channels, channels, 3, 3});
   part.weight("conv_out", {width, channels * rows});
-  for (int64_t i = 0; i < config.integer("encoder_layers", 1, 4096); ++i) {
+  for (int64_t i = 0; i < config.integer("encoder_layers", 1, kMaxLayers); ++i) {
     const std::string layer = fmt::format("layers.{}.", i);
     for (const char* name : {"q_proj", "k_proj", "v_proj", "out_proj"}) {
       part.biased(layer + "self_attn." + name, {width, width});
@@ -126,14 +136,14 @@ Part vision_part(const ConfigReader& config) {
   const int64_t width = config.integer("hidden_size", 1, kMax);
   const int64_t inner = config.integer("intermediate_size", 1, kMax);
   const int64_t patch = config.integer("patch_size", 1, 1024);
-  const int64_t merge = config.integer("spatial_merge_size", 1, 64);
+  const int64_t merge = config.integer("spatial_merge_size", 1, 16);
   const int64_t out = config.integer("out_hidden_size", 1, kMax);
   const int64_t joined = width * merge * merge;
   Builder part("vision tower", "thinker.visual.");
   part.biased("patch_embed.proj", {width, config.integer("in_channels", 1, 64),
                                    config.integer("temporal_patch_size", 1, 64), patch, patch});
   part.weight("pos_embed", {config.integer("num_position_embeddings", 1, kMax), width});
-  for (int64_t i = 0; i < config.integer("depth", 1, 4096); ++i) {
+  for (int64_t i = 0; i < config.integer("depth", 1, kMaxLayers); ++i) {
     const std::string block = fmt::format("blocks.{}.", i);
     part.biased_norm(block + "norm1", width);
     part.biased_norm(block + "norm2", width);
@@ -219,7 +229,7 @@ Part code2wav_part(const ConfigReader& config) {
   part.weight("code_embedding", {config.integer("codebook_size", 1, kMax) *
                                      config.integer("num_quantizers", 1, 1024),
                                  hidden});
-  for (int64_t i = 0; i < config.integer("num_hidden_layers", 1, 4096); ++i) {
+  for (int64_t i = 0; i < config.integer("num_hidden_layers", 1, kMaxLayers); ++i) {
     const std::string layer = fmt::format("pre_transformer.layers.{}.", i);
     add_attention(part, layer, attention, false);
     part.add(layer + "self_attn_layer_scale.scale", {hidden});

@@ -10,7 +10,10 @@ namespace candela::models {
 
 namespace {
 
-constexpr int64_t kMaxSize = int64_t{1} << 24;
+// Small enough that no count of parameters overflows, and far above any model that exists.
+constexpr int64_t kMaxVocab = int64_t{1} << 24;
+constexpr int64_t kMaxSize = int64_t{1} << 20;
+constexpr int64_t kMaxLayers = 1024;
 
 void check_shape(const TextConfig& config, const ConfigReader& reader) {
   if (config.heads % config.kv_heads != 0) {
@@ -20,6 +23,13 @@ void check_shape(const TextConfig& config, const ConfigReader& reader) {
   if (config.head_dim % 2 != 0) {
     reader.reject(fmt::format("has \"head_dim\": {}, rotary embedding needs an even size",
                               config.head_dim));
+  }
+  bool any_dense = false;
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    any_dense = any_dense || !config.is_sparse(layer);
+  }
+  if (any_dense && config.intermediate_size == 0) {
+    reader.reject("has dense layers and lacks the key \"intermediate_size\"");
   }
   const int64_t sections =
       std::accumulate(config.mrope_section.begin(), config.mrope_section.end(), int64_t{0});
@@ -107,9 +117,9 @@ int64_t TextConfig::active_parameters() const {
 
 TextConfig TextConfig::from_json(const ConfigReader& reader, bool moe) {
   TextConfig config;
-  config.vocab_size = reader.integer("vocab_size", 1, kMaxSize);
+  config.vocab_size = reader.integer("vocab_size", 1, kMaxVocab);
   config.hidden_size = reader.integer("hidden_size", 1, kMaxSize);
-  config.layers = reader.integer("num_hidden_layers", 1, 4096);
+  config.layers = reader.integer("num_hidden_layers", 1, kMaxLayers);
   config.heads = reader.integer("num_attention_heads", 1, 4096);
   config.kv_heads = reader.integer_or("num_key_value_heads", config.heads, 1, 4096);
   if (!reader.has("head_dim") && config.hidden_size % config.heads != 0) {
@@ -146,9 +156,9 @@ TextConfig TextConfig::from_gguf(const GgufFile& file) {
     fail(ErrorKind::Unsupported, Subject::Model,
          "{} holds architecture \"{}\"; of GGUF candela reads \"llama\".", file.path(), architecture);
   }
-  const auto size = [&](const char* key) {
+  const auto size = [&](const char* key, int64_t high = kMaxSize) {
     const uint64_t value = metadata.get_u64("llama." + std::string(key));
-    if (value == 0 || value > static_cast<uint64_t>(kMaxSize)) {
+    if (value == 0 || value > static_cast<uint64_t>(high)) {
       fail(ErrorKind::CorruptData, Subject::Model, "{} has llama.{} = {}, which is out of range.",
            file.path(), key, value);
     }
@@ -157,11 +167,11 @@ TextConfig TextConfig::from_gguf(const GgufFile& file) {
   const auto has = [&](const char* key) { return metadata.contains("llama." + std::string(key)); };
   TextConfig config;
   config.hidden_size = size("embedding_length");
-  config.layers = size("block_count");
+  config.layers = size("block_count", kMaxLayers);
   config.heads = size("attention.head_count");
   config.kv_heads = has("attention.head_count_kv") ? size("attention.head_count_kv") : config.heads;
   config.intermediate_size = size("feed_forward_length");
-  config.max_positions = size("context_length");
+  config.max_positions = size("context_length", int64_t{1} << 31);
   config.head_dim = has("rope.dimension_count") ? size("rope.dimension_count")
                                                 : config.hidden_size / config.heads;
   if (config.heads % config.kv_heads != 0 || config.head_dim * config.heads != config.hidden_size ||
@@ -171,9 +181,16 @@ TextConfig TextConfig::from_gguf(const GgufFile& file) {
          "fit together.",
          file.path(), config.heads, config.kv_heads, config.head_dim, config.hidden_size);
   }
-  config.rms_norm_eps = static_cast<float>(metadata.get_f64("llama.attention.layer_norm_rms_epsilon"));
-  config.rope_theta =
-      metadata.contains("llama.rope.freq_base") ? metadata.get_f64("llama.rope.freq_base") : 10000.0;
+  const auto number = [&](const char* key, double low, double high) {
+    const double value = metadata.get_f64("llama." + std::string(key));
+    if (!(value >= low && value <= high)) {
+      fail(ErrorKind::CorruptData, Subject::Model, "{} has llama.{} = {}, which is out of range.",
+           file.path(), key, value);
+    }
+    return value;
+  };
+  config.rms_norm_eps = static_cast<float>(number("attention.layer_norm_rms_epsilon", 0.0, 1.0));
+  config.rope_theta = has("rope.freq_base") ? number("rope.freq_base", 1.0, 1e12) : 10000.0;
   if (has("rope.scaling.type") && metadata.get_string("llama.rope.scaling.type") != "none") {
     fail(ErrorKind::Unsupported, Subject::Model, "{} asks for rope scaling \"{}\".", file.path(),
          metadata.get_string("llama.rope.scaling.type"));
