@@ -56,6 +56,9 @@ std::string commit_of(const fs::path& folder, const std::string& model, const st
   std::ifstream ref(folder / "refs" / (revision.empty() ? "main" : revision));
   std::string commit;
   if (ref >> commit) {
+    if (commit.find('/') != std::string::npos || commit.starts_with('.')) {
+      not_found(model, "the cache's ref names no snapshot");
+    }
     return commit;
   }
   if (!revision.empty()) {
@@ -82,7 +85,8 @@ std::string find_model(const std::string& model) {
   const size_t at = model.find('@');
   const std::string name = model.substr(0, at);
   const std::string revision = at == std::string::npos ? "" : model.substr(at + 1);
-  if (!is_repository(name) || revision.find("..") != std::string::npos) {
+  if (!is_repository(name) || revision.find("..") != std::string::npos ||
+      revision.starts_with('/')) {
     fail(ErrorKind::NotFound, Subject::Model,
          "There is no model at {}; give a folder, a .gguf file or Org/Name of the Hugging Face cache.",
          model);

@@ -31,6 +31,10 @@ class Loop {
        const GenerateOptions& options,
        const TokenSink& sink)
       : model_(model), cache_(cache), options_(options), sink_(sink) {
+    if (options.prefill_chunk < 1) {
+      fail(ErrorKind::InvalidArgument, Subject::Usage,
+           "--prefill-chunk is {}, it must be 1 or more.", options.prefill_chunk);
+    }
     out_.answers.resize(requests.size());
     out_.step_logits.resize(requests.size());
     for (const Request& request : requests) {
@@ -63,6 +67,10 @@ class Loop {
   void check(const Request& request) const {
     if (request.ids.empty()) {
       fail(ErrorKind::InvalidArgument, Subject::Usage, "The prompt has no tokens.");
+    }
+    if (request.max_new_tokens < 1) {
+      fail(ErrorKind::InvalidArgument, Subject::Usage,
+           "The request asks for {} new tokens, it must be 1 or more.", request.max_new_tokens);
     }
     const int64_t limit = model_.config().max_positions;
     if (static_cast<int64_t>(request.ids.size()) >= limit) {

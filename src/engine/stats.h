@@ -20,7 +20,7 @@ struct Stats {
   double decode_rate() const;
 };
 
-/// "prefill 36 tokens in 0.52 s (69.2 tokens/s) · decode 64 tokens in 2.1 s (30.0 tokens/s) · ..."
+/// "prompt 36 tokens in 0.52 s (69.2 tokens/s) · answer 64 tokens in 2.62 s (30.0 tokens/s) · ..."
 std::string summary(const Stats& stats);
 
 /// Seconds since it was made or restarted.
