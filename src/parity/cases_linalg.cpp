@@ -116,9 +116,9 @@ void add_linear(Table& table) {
     table.push_back(linear_case(text + "/outliers", {outliers({4, in}, 8), weight(33, in, dtype)}));
     table.push_back(linear_case(text + "/no_rows", {filled({0, in}, 0), weight(5, in, dtype)}));
     // Beyond 64 KiB: several segments where bindings are that small.
-    for (const int64_t rows : {1, 5, 33}) {
+    for (const int64_t rows : {1, 5, 17}) {
       table.push_back(linear_case(fmt::format("{}/large_{}", text, rows),
-                                  {normal({rows, 160}, 9), weight(1031, 160, dtype, 10)}));
+                                  {normal({rows, 160}, 9), weight(900, 160, dtype, 10)}));
     }
   }
   table.push_back(
