@@ -117,11 +117,11 @@ std::map<std::string, Axes> elementwise_kernels() {
 }
 
 std::map<std::string, Axes> matrix_kernels() {
-  const std::vector<Variant> few = texts("ROWS", {"1", "2", "4", "8"});
+  const std::vector<Variant> few = texts("ROWS", {"1", "4"});
   return {
       {"matmul", {}},
       {"linear_gemv",
-       {weights(), flag("X_VEC4"), few, flag("SUBGROUPS"), {{{}}, {{"HAS_BIAS", "HAS_RESIDUAL"}}}}},
+       {weights(), flag("X_VEC4"), few, flag("SUBGROUPS"), {{{"HAS_BIAS", "HAS_RESIDUAL"}}}}},
       {"linear_tile", {weights(), flag("X_VEC4"), flag("HAS_BIAS"), flag("HAS_RESIDUAL")}},
       {"conv", {flag("BIAS"), texts("W_KIND", {"0", "1", "2"})}},
       {"conv_transpose1d", {flag("BIAS"), texts("W_KIND", {"0", "1", "2"})}},
@@ -136,7 +136,7 @@ std::map<std::string, Axes> matrix_kernels() {
 std::map<std::string, Axes> attention_and_moe_kernels() {
   return {
       {"attention_decode",
-       {caches(), texts("HEADS", {"1", "2", "4", "8"}), flag("SPLIT"), {x_types()[0]}}},
+       {caches(), texts("HEADS", {"1", "8"}), flag("V_EVEN"), flag("SPLIT"), {x_types()[0]}}},
       {"attention_prefill", {caches(), texts("SLICES", {"2", "4", "8"}), {x_types()[0]}}},
       {"attention_merge", {}},
       {"kv_write", {{{{}}, {{"KV_BF16"}}, {{"KV_BF16", "KV_ODD"}}}}},
