@@ -1,7 +1,11 @@
 #include "backend/device.h"
 
+#include <algorithm>
+#include <filesystem>
+
 #include "backend/cpu/cpu_backend.h"
 #include "backend/wgpu/adapter.h"
+#include "backend/wgpu/record.h"
 #include "backend/wgpu/wgpu_backend.h"
 #include "base/error.h"
 
@@ -23,6 +27,32 @@ std::vector<AdapterInfo> Device::adapters(const WgpuOptions& options) {
     }
   }
   return all;
+}
+
+std::vector<ReplayedDispatch> Device::replay(const std::string& folder) const {
+  auto* backend = dynamic_cast<wgpu::WgpuBackend*>(backend_.get());
+  if (backend == nullptr) {
+    fail(ErrorKind::Unsupported, Subject::Usage,
+         "Only WebGPU devices replay recordings, this one is {}; use --device wgpu.", name());
+  }
+  std::vector<std::filesystem::path> steps;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (entry.is_directory()) {
+      steps.push_back(entry.path());
+    }
+  }
+  if (error || steps.empty()) {
+    fail(ErrorKind::NotFound, Subject::Input, "{} holds no recorded dispatches.", folder);
+  }
+  std::ranges::sort(steps);
+  std::vector<ReplayedDispatch> results;
+  for (const std::filesystem::path& step : steps) {
+    const wgpu::ReplayResult one =
+        wgpu::replay(backend->context(), backend->stream(), step.string());
+    results.push_back({one.kernel, one.bytes, one.different});
+  }
+  return results;
 }
 
 }  // namespace candela

@@ -40,6 +40,13 @@ struct AdapterInfo {
   Limits limits;
 };
 
+/// One dispatch of a recording, run again.
+struct ReplayedDispatch {
+  std::string kernel;
+  uint64_t bytes = 0;      ///< that it wrote
+  uint64_t different = 0;  ///< of these, not what the recording holds
+};
+
 /// A cheap handle to a backend; copies share it.
 class Device {
  public:
@@ -55,6 +62,9 @@ class Device {
   Counters& counters() const { return backend_->counters(); }
   void synchronize() const { backend_->synchronize(); }
   Backend& backend() const { return *backend_; }
+  /// Runs every dispatch of a recording (WgpuOptions::record) again, from the operands it saved.
+  /// @throws Unsupported (not a WebGPU device), Io, CorruptData naming the file
+  std::vector<ReplayedDispatch> replay(const std::string& folder) const;
 
   bool operator==(const Device& other) const { return backend_ == other.backend_; }
 

@@ -32,14 +32,14 @@ struct Limits {
 struct Counters {
   uint64_t dispatches = 0;
   uint64_t submits = 0;
-  uint64_t pipelines = 0;     ///< compiled
-  uint64_t bind_groups = 0;   ///< made, not reused
+  uint64_t pipelines = 0;    ///< compiled
+  uint64_t bind_groups = 0;  ///< made, not reused
   uint64_t uploads = 0;
   uint64_t upload_bytes = 0;
   uint64_t readbacks = 0;
   uint64_t readback_bytes = 0;
-  uint64_t allocations = 0;   ///< buffers made, not reused
-  uint64_t bytes_in_use = 0;  ///< of storages that are alive
+  uint64_t allocations = 0;     ///< buffers made, not reused
+  uint64_t bytes_in_use = 0;    ///< of storages that are alive
   uint64_t bytes_reserved = 0;  ///< including buffers kept for reuse
   uint64_t bytes_peak = 0;      ///< largest bytes_in_use
 };

@@ -36,8 +36,8 @@ const char* name_of(ReduceKind kind);
 /// y[b, o, t] = bias[o] + sum over the group's channels c and taps k of
 ///   x[b, c, t * stride - pad_left + k * dilation] * weight[o, c, k], zero outside of x.
 struct Conv1dArgs {
-  View x;       ///< [batch, in, time], F32
-  View weight;  ///< [out, in / groups, taps], F32, F16 or BF16
+  View x;                    ///< [batch, in, time], F32
+  View weight;               ///< [out, in / groups, taps], F32, F16 or BF16
   std::optional<View> bias;  ///< [out]
   int64_t stride = 1;
   int64_t dilation = 1;
@@ -48,8 +48,8 @@ struct Conv1dArgs {
 
 /// The same in two dimensions, symmetric padding.
 struct Conv2dArgs {
-  View x;       ///< [batch, in, height, width], F32
-  View weight;  ///< [out, in / groups, kernel height, kernel width]
+  View x;                    ///< [batch, in, height, width], F32
+  View weight;               ///< [out, in / groups, kernel height, kernel width]
   std::optional<View> bias;  ///< [out]
   int64_t stride_h = 1, stride_w = 1;
   int64_t pad_h = 0, pad_w = 0;
@@ -60,8 +60,8 @@ struct Conv2dArgs {
 /// Transposed convolution, then `trim_left` and `trim_right` samples cut off.
 /// Untrimmed length: (time - 1) * stride + taps.
 struct ConvTranspose1dArgs {
-  View x;       ///< [batch, in, time], F32
-  View weight;  ///< [in, out / groups, taps]
+  View x;                    ///< [batch, in, time], F32
+  View weight;               ///< [in, out / groups, taps]
   std::optional<View> bias;  ///< [out]
   int64_t stride = 1;
   int64_t groups = 1;
@@ -71,19 +71,19 @@ struct ConvTranspose1dArgs {
 
 /// Optional RMSNorm of each head, then rotary embedding. `half` = dim / 2.
 struct RopeArgs {
-  View x;          ///< [tokens, heads, dim], F32, last dimension contiguous
-  View cos, sin;   ///< [positions, half], F32, contiguous
-  View positions;  ///< U32 [tokens]: which row of cos and sin a token uses
-  bool interleaved = false;  ///< pairs (2i, 2i + 1) instead of (i, i + half)
+  View x;                           ///< [tokens, heads, dim], F32, last dimension contiguous
+  View cos, sin;                    ///< [positions, half], F32, contiguous
+  View positions;                   ///< U32 [tokens]: which row of cos and sin a token uses
+  bool interleaved = false;         ///< pairs (2i, 2i + 1) instead of (i, i + half)
   std::optional<View> norm_weight;  ///< [dim]: per-head RMSNorm before the rotation
   float norm_eps = 0.0f;
 };
 
 /// y = x weight^T + bias + residual.
 struct LinearArgs {
-  View x;       ///< [rows, in], F32
-  View weight;  ///< [out, in]: F32, F16, BF16 or blocks; contiguous; may be segmented
-  std::optional<View> bias;      ///< [out], F32, F16 or BF16
+  View x;                    ///< [rows, in], F32
+  View weight;               ///< [out, in]: F32, F16, BF16 or blocks; contiguous; may be segmented
+  std::optional<View> bias;  ///< [out], F32, F16 or BF16
   std::optional<View> residual;  ///< [rows, out], F32; added last
 };
 
@@ -94,11 +94,11 @@ struct LinearArgs {
 ///   with g = h * kv_heads / heads and s in [spans[t, 0], spans[t, 1]). Position s of sequence
 ///   r = spans[t, 2] lies in page pages[r, s / page], slot s % page. An empty interval gives zeros.
 struct AttentionArgs {
-  View q;         ///< [tokens, heads, dim], F32, last dimension contiguous
-  View k_cache;   ///< [pages, kv_heads, page, dim], F32 or BF16, last dimension contiguous
-  View v_cache;   ///< like k_cache
-  View spans;     ///< U32 [tokens, 3]: first key, end, sequence row; contiguous
-  View pages;     ///< U32 [sequences, max pages]; contiguous
+  View q;        ///< [tokens, heads, dim], F32, last dimension contiguous
+  View k_cache;  ///< [pages, kv_heads, page, dim], F32 or BF16, last dimension contiguous
+  View v_cache;  ///< like k_cache
+  View spans;    ///< U32 [tokens, 3]: first key, end, sequence row; contiguous
+  View pages;    ///< U32 [sequences, max pages]; contiguous
   float scale = 1.0f;
   /// No query sees more than this many keys: sizes scratch, never the result.
   int64_t max_span = 0;
@@ -111,11 +111,12 @@ struct MoeRouteArgs {
   bool normalize = true;
 };
 
-/// y[t] = residual[t] + sum_j weights[t, j] * down_e(silu(gate_e x_t) * up_e x_t), e = experts[t, j].
+/// y[t] = residual[t] + sum_j weights[t, j] * down_e(silu(gate_e x_t) * up_e x_t), e = experts[t,
+/// j].
 struct MoeArgs {
-  View x;        ///< [tokens, hidden], F32, contiguous
-  View experts;  ///< U32 [tokens, k], contiguous
-  View weights;  ///< F32 [tokens, k], contiguous
+  View x;         ///< [tokens, hidden], F32, contiguous
+  View experts;   ///< U32 [tokens, k], contiguous
+  View weights;   ///< F32 [tokens, k], contiguous
   View gate, up;  ///< [experts, inner, hidden], F32, F16, BF16 or blocks; may be segmented
   View down;      ///< [experts, hidden, inner]
   std::optional<View> residual;  ///< [tokens, hidden], F32, contiguous

@@ -30,7 +30,9 @@ class Storage {
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
-  uint64_t bytes() const { return segments_.empty() ? 0 : segments_.back().begin + segments_.back().bytes; }
+  uint64_t bytes() const {
+    return segments_.empty() ? 0 : segments_.back().begin + segments_.back().bytes;
+  }
   std::span<const Segment> segments() const { return segments_; }
   bool is_segmented() const { return segments_.size() > 1; }
 

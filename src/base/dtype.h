@@ -9,8 +9,8 @@ namespace candela {
 /// (Q4_1: and a minimum); they exist only as contiguous weights, never as activations.
 enum class DType : uint8_t { F32, F16, BF16, U8, I32, U32, I64, Q8_0, Q4_0, Q4_1 };
 
-inline constexpr DType kAllDTypes[] = {DType::F32, DType::F16, DType::BF16, DType::U8,
-                                       DType::I32, DType::U32, DType::I64,  DType::Q8_0,
+inline constexpr DType kAllDTypes[] = {DType::F32,  DType::F16, DType::BF16, DType::U8,
+                                       DType::I32,  DType::U32, DType::I64,  DType::Q8_0,
                                        DType::Q4_0, DType::Q4_1};
 
 /// "F32", "BF16", "Q4_0", ... as safetensors and GGUF spell them.
@@ -52,10 +52,14 @@ constexpr int64_t dtype_bytes(DType dtype, int64_t elements) {
   return (elements + block - 1) / block * block_bytes(dtype);
 }
 
-constexpr bool is_quantized(DType dtype) { return block_elements(dtype) > 1; }
+constexpr bool is_quantized(DType dtype) {
+  return block_elements(dtype) > 1;
+}
 constexpr bool is_float(DType dtype) {
   return dtype == DType::F32 || dtype == DType::F16 || dtype == DType::BF16;
 }
-constexpr bool is_integer(DType dtype) { return !is_float(dtype) && !is_quantized(dtype); }
+constexpr bool is_integer(DType dtype) {
+  return !is_float(dtype) && !is_quantized(dtype);
+}
 
 }  // namespace candela

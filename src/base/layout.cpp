@@ -37,7 +37,9 @@ Shape::Shape(std::span<const int64_t> dims) {
   }
 }
 
-int Shape::index(int axis) const { return checked_axis(axis, rank_); }
+int Shape::index(int axis) const {
+  return checked_axis(axis, rank_);
+}
 
 int64_t Shape::elements() const {
   int64_t total = 1;
@@ -122,7 +124,8 @@ Layout Layout::narrow(int axis, int64_t start, int64_t length) const {
 
 Layout Layout::permute(std::span<const int> axes) const {
   if (static_cast<int>(axes.size()) != rank()) {
-    invalid(fmt::format("permute: {} axes were given for shape {}.", axes.size(), to_string(shape)));
+    invalid(
+        fmt::format("permute: {} axes were given for shape {}.", axes.size(), to_string(shape)));
   }
   Layout out = *this;
   std::array<bool, kMaxRank> seen{};
@@ -253,7 +256,8 @@ void merge_together(std::span<Layout> layouts) {
       dims[0] = first.elements();
       out.strides[0] = 1;
     }
-    out.shape = Shape(std::span<const int64_t>(dims.data(), static_cast<size_t>(std::max(count, 1))));
+    out.shape =
+        Shape(std::span<const int64_t>(dims.data(), static_cast<size_t>(std::max(count, 1))));
     layout = out;
   }
 }

@@ -54,7 +54,9 @@ struct Layout {
   explicit Layout(const Shape& dims, int64_t start = 0);
 
   int rank() const { return shape.rank(); }
-  int64_t stride(int axis) const { return strides[static_cast<size_t>(axis < 0 ? axis + rank() : axis)]; }
+  int64_t stride(int axis) const {
+    return strides[static_cast<size_t>(axis < 0 ? axis + rank() : axis)];
+  }
   int64_t elements() const { return shape.elements(); }
   /// True if the elements lie gapless in row-major order (from any offset).
   bool is_contiguous() const;

@@ -43,9 +43,9 @@ typedef struct {
 } CandelaIds;
 
 typedef enum {
-  CANDELA_ENCODE_PARSE = 0,   ///< Added tokens in the text become their ids.
-  CANDELA_ENCODE_PLAIN = 1,   ///< Added tokens in the text are ordinary characters.
-  CANDELA_ENCODE_MARKED = 2   ///< As PARSE, but `mark` keeps a token apart and is then dropped.
+  CANDELA_ENCODE_PARSE = 0,  ///< Added tokens in the text become their ids.
+  CANDELA_ENCODE_PLAIN = 1,  ///< Added tokens in the text are ordinary characters.
+  CANDELA_ENCODE_MARKED = 2  ///< As PARSE, but `mark` keeps a token apart and is then dropped.
 } CandelaEncodeMode;
 
 void candela_string_free(CandelaString text);
@@ -81,9 +81,7 @@ int candela_tokenizer_token_to_id(const CandelaTokenizer* tokenizer,
                                   uint32_t* id);
 
 /// Compiles a Jinja chat template.
-CandelaStatus candela_template_new(CandelaText source,
-                                   CandelaTemplate** out,
-                                   CandelaString* error);
+CandelaStatus candela_template_new(CandelaText source, CandelaTemplate** out, CandelaString* error);
 void candela_template_free(CandelaTemplate* chat_template);
 
 /// Renders with the members of the JSON object `variables`. `fuel` bounds the work: about one

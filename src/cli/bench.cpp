@@ -54,7 +54,8 @@ struct Row {
 std::vector<uint32_t> made_up_prompt(int64_t length, int64_t vocab, uint64_t seed) {
   std::mt19937_64 engine(seed);
   std::vector<uint32_t> ids(static_cast<size_t>(length));
-  std::ranges::generate(ids, [&] { return static_cast<uint32_t>(engine() % static_cast<uint64_t>(vocab)); });
+  std::ranges::generate(
+      ids, [&] { return static_cast<uint32_t>(engine() % static_cast<uint64_t>(vocab)); });
   return ids;
 }
 
@@ -125,7 +126,8 @@ class Bench {
   }
 
   void prefill(nn::KvSequence& sequence, int64_t length) {
-    const std::vector<uint32_t> ids = made_up_prompt(length, model_.config().vocab_size, flags_.seed);
+    const std::vector<uint32_t> ids =
+        made_up_prompt(length, model_.config().vocab_size, flags_.seed);
     Tensor logits;
     for (size_t at = 0; at < ids.size(); at += static_cast<size_t>(flags_.chunk)) {
       const size_t count = std::min(static_cast<size_t>(flags_.chunk), ids.size() - at);
@@ -177,20 +179,22 @@ void print(const Device& device,
            double bandwidth,
            const std::vector<Row>& rows) {
   const double bytes = static_cast<double>(config.active_parameters()) * 2.0;
-  std::string text = fmt::format("{}\nBF16 matrix x vector: {:.1f} GB/s\n| {:16} | {:>20} | {:>12} | {:>10} |\n",
-                                 device.name(), bandwidth / 1e9, "test", "tokens/s", "dispatches",
-                                 "bandwidth");
+  std::string text =
+      fmt::format("{}\nBF16 matrix x vector: {:.1f} GB/s\n| {:16} | {:>20} | {:>12} | {:>10} |\n",
+                  device.name(), bandwidth / 1e9, "test", "tokens/s", "dispatches", "bandwidth");
   for (const Row& row : rows) {
     const bool decode = row.test.starts_with("tg");
     const bool single = decode && row.test.find(" x ") == std::string::npos;
-    text += fmt::format("| {:16} | {:>11.2f} ± {:>6.2f} | {:>12.1f} | {:>10} |\n", row.test, row.mean(),
-                        row.deviation(), row.dispatches_per_token,
-                        single ? fmt::format("{:.0f} %", 100.0 * row.mean() * bytes / bandwidth) : "");
+    text +=
+        fmt::format("| {:16} | {:>11.2f} ± {:>6.2f} | {:>12.1f} | {:>10} |\n", row.test, row.mean(),
+                    row.deviation(), row.dispatches_per_token,
+                    single ? fmt::format("{:.0f} %", 100.0 * row.mean() * bytes / bandwidth) : "");
   }
   write_out(text);
   for (const KernelTime& time : device.backend().take_profile()) {
-    write_out(fmt::format("| {:28} | {:>8} x | {:>10.1f} us |\n", time.name, time.count,
-                          time.nanoseconds / 1e3 / static_cast<double>(std::max<uint64_t>(time.count, 1))));
+    write_out(fmt::format(
+        "| {:28} | {:>8} x | {:>10.1f} us |\n", time.name, time.count,
+        time.nanoseconds / 1e3 / static_cast<double>(std::max<uint64_t>(time.count, 1))));
   }
 }
 
@@ -264,7 +268,8 @@ int bench(const BenchFlags& flags) {
 std::function<int()> setup_bench(CLI::App& app) {
   auto flags = std::make_shared<BenchFlags>();
   app.add_option("MODEL", flags->model, "a folder, a .gguf file or Org/Name of the HF cache");
-  app.add_option("--synthetic", flags->synthetic, "a config.json: random weights made on the device");
+  app.add_option("--synthetic", flags->synthetic,
+                 "a config.json: random weights made on the device");
   app.add_option("-p,--prompt", flags->prompts, "prompt lengths to measure")->delimiter(',');
   app.add_option("-n,--answer", flags->answers, "answer lengths to measure")->delimiter(',');
   app.add_option("-d,--depth", flags->depths, "tokens before the answer")->delimiter(',');

@@ -16,7 +16,7 @@ namespace {
 
 struct DoctorFlags {
   DeviceFlags device;
-  std::string only;
+  std::string only, replay;
   bool json = false, verbose = false, quick = false;
 };
 
@@ -95,8 +95,31 @@ void print_json(const Device& device, const Report& report) {
   write_out(out.dump(2) + "\n");
 }
 
+/// Runs a recording again and names the dispatches that came out otherwise.
+int replay(const DoctorFlags& flags, const Device& device) {
+  uint64_t broken = 0;
+  const std::vector<ReplayedDispatch> dispatches = device.replay(flags.replay);
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const ReplayedDispatch& one : dispatches) {
+    broken += one.different > 0 ? 1 : 0;
+    list.push_back({{"kernel", one.kernel}, {"bytes", one.bytes}, {"different", one.different}});
+    if (!flags.json && (flags.verbose || one.different > 0)) {
+      write_out(fmt::format("{}: {} of {} bytes differ\n", one.kernel, one.different, one.bytes));
+    }
+  }
+  if (flags.json) {
+    write_out(nlohmann::ordered_json{{"schema_version", 1}, {"dispatches", list}}.dump(2) + "\n");
+  } else {
+    write_out(fmt::format("{} dispatches, {} with other results\n", dispatches.size(), broken));
+  }
+  return broken == 0 ? 0 : kExitThreshold;
+}
+
 int doctor(const DoctorFlags& flags) {
   const Device device = flags.device.open(flags.json);
+  if (!flags.replay.empty()) {
+    return replay(flags, device);
+  }
   if (!flags.json) {
     const Limits& limits = device.limits();
     write_out(fmt::format("{}\nbindings to {}, subgroups {}..{}{}{}{}\n", device.name(),
@@ -120,6 +143,8 @@ std::function<int()> setup_doctor(CLI::App& app) {
   auto flags = std::make_shared<DoctorFlags>();
   flags->device.device = "wgpu";
   app.add_option("--only", flags->only, "only cases whose name begins so, e.g. matmul/");
+  app.add_option("--replay", flags->replay, "instead: run what --record saved in this folder again")
+      ->type_name("FOLDER");
   app.add_flag("--quick", flags->quick, "a small selection");
   app.add_flag("--json", flags->json, "one JSON object");
   app.add_flag("-v,--verbose", flags->verbose, "a line for every op");

@@ -50,6 +50,9 @@ void DeviceFlags::declare(CLI::App& app) {
       app.add_option("--memory-limit", memory_limit, "refuse to take more device memory, e.g. 96G"))
       ->type_name("BYTES");
   from_environment(app.add_flag("--safe", safe, "WebGPU with bounds checks and zeroed memory"));
+  app.add_option("--record", record,
+                 "save every WebGPU dispatch with its operands in this folder, for doctor --replay")
+      ->type_name("FOLDER");
 }
 
 WgpuOptions DeviceFlags::wgpu_options() const {

@@ -24,7 +24,8 @@ MemoryPlan plan_memory(const models::TextConfig& config,
   // Live at once in a layer, F32: residual, normalised rows, queries, context, experts' inner rows.
   const int64_t inner = config.experts > 0 ? config.experts_per_token * config.moe_intermediate_size
                                            : 2 * config.intermediate_size;
-  const int64_t per_token = 4 * (3 * config.hidden_size + 3 * config.heads * config.head_dim + inner);
+  const int64_t per_token =
+      4 * (3 * config.hidden_size + 3 * config.heads * config.head_dim + inner);
   const int64_t work = prefill_chunk * per_token + 8 * config.vocab_size;
   return {{{"weights", weight_bytes},
            {"cache", static_cast<uint64_t>(positions * per_position)},

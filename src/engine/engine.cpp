@@ -51,7 +51,8 @@ GgufTokenizerSpec tokenizer_spec(const GgufFile& file) {
 
 /// Applies the model's own generation_config.json. Source: transformers GenerationConfig.
 void apply_generation_config(const models::ModelFiles& files, Request& request) {
-  const models::ConfigReader config(files.generation_config, files.path + "/generation_config.json");
+  const models::ConfigReader config(files.generation_config,
+                                    files.path + "/generation_config.json");
   for (const int64_t id : config.integers_or_one("eos_token_id", 0, INT32_MAX)) {
     request.stop_ids.push_back(static_cast<uint32_t>(id));
   }
@@ -151,11 +152,11 @@ TextGeneration Engine::answer(std::span<const Request> requests, const TextSink&
     out.answers[index].text += piece;
     return piece.empty() || !sink || sink(index, piece);
   };
-  Generation generation = generate(
-      model_->text, *cache_, requests, {.prefill_chunk = options_.prefill_chunk},
-      [&](size_t index, uint32_t id) {
-        return emit(index, streams[index].push(id)) && !streams[index].stopped();
-      });
+  Generation generation =
+      generate(model_->text, *cache_, requests, {.prefill_chunk = options_.prefill_chunk},
+               [&](size_t index, uint32_t id) {
+                 return emit(index, streams[index].push(id)) && !streams[index].stopped();
+               });
   for (size_t i = 0; i < requests.size(); ++i) {
     emit(i, streams[i].finish());
     out.answers[i].ids = std::move(generation.answers[i].ids);

@@ -52,7 +52,9 @@ bool is_repository(const std::string& name) {
        model.substr(0, model.find('@')));
 }
 
-std::string commit_of(const fs::path& folder, const std::string& model, const std::string& revision) {
+std::string commit_of(const fs::path& folder,
+                      const std::string& model,
+                      const std::string& revision) {
   std::ifstream ref(folder / "refs" / (revision.empty() ? "main" : revision));
   std::string commit;
   if (ref >> commit) {
@@ -70,7 +72,8 @@ std::string commit_of(const fs::path& folder, const std::string& model, const st
     snapshots.push_back(entry.path().filename().string());
   }
   if (snapshots.size() != 1) {
-    not_found(model, fmt::format("the cache has {} snapshots and no ref \"main\"", snapshots.size()));
+    not_found(model,
+              fmt::format("the cache has {} snapshots and no ref \"main\"", snapshots.size()));
   }
   return snapshots.front();
 }
@@ -88,7 +91,8 @@ std::string find_model(const std::string& model) {
   if (!is_repository(name) || revision.find("..") != std::string::npos ||
       revision.starts_with('/')) {
     fail(ErrorKind::NotFound, Subject::Model,
-         "There is no model at {}; give a folder, a .gguf file or Org/Name of the Hugging Face cache.",
+         "There is no model at {}; give a folder, a .gguf file or Org/Name of the Hugging Face "
+         "cache.",
          model);
   }
   std::string folder_name = "models--" + name;

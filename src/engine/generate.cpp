@@ -94,7 +94,8 @@ class Loop {
     const size_t chunk = traced ? ids.size() : static_cast<size_t>(options_.prefill_chunk);
     Tensor logits;
     for (size_t at = 0; at < ids.size(); at += chunk) {
-      const nn::StepRow row{&one.sequence, ids.subspan(at, std::min(chunk, ids.size() - at)), traced};
+      const nn::StepRow row{&one.sequence, ids.subspan(at, std::min(chunk, ids.size() - at)),
+                            traced};
       logits = model_.forward({&row, 1}, cache_, options_.trace);
     }
     const size_t which[] = {index};
@@ -137,9 +138,8 @@ class Loop {
       const bool stopped = std::ranges::find(stops, ids[row]) != stops.end();
       const bool wanted = !sink_ || sink_(which[row], ids[row]);
       const auto total = static_cast<int64_t>(one.history.size());
-      const bool full =
-          static_cast<int64_t>(answer.ids.size()) >= one.request->max_new_tokens ||
-          total >= model_.config().max_positions;
+      const bool full = static_cast<int64_t>(answer.ids.size()) >= one.request->max_new_tokens ||
+                        total >= model_.config().max_positions;
       answer.reason = stopped   ? FinishReason::Stop
                       : !wanted ? FinishReason::Cancelled
                                 : FinishReason::Length;
@@ -150,7 +150,8 @@ class Loop {
   /// One read-back a step: the best ids for greedy answers, else the logits.
   std::vector<uint32_t> sample(std::span<const size_t> which, const Tensor& logits) {
     const auto all = [&](auto&& test) {
-      return std::ranges::all_of(which, [&](size_t i) { return test(running_[i].sampler.options()); });
+      return std::ranges::all_of(which,
+                                 [&](size_t i) { return test(running_[i].sampler.options()); });
     };
     const auto plain = [](const nn::SamplingOptions& options) {
       return options.repetition_penalty == 1.0f && options.suppress.empty();
@@ -177,8 +178,9 @@ class Loop {
     for (const uint32_t id : ids) {
       if (id >= model_.config().vocab_size) {
         // arg_reduce answers so for a row with a NaN.
-        fail(ErrorKind::Internal, Subject::Device,
-             "A logit is not a number; the weights or the device are broken, try `candela doctor`.");
+        fail(
+            ErrorKind::Internal, Subject::Device,
+            "A logit is not a number; the weights or the device are broken, try `candela doctor`.");
       }
     }
     return ids;

@@ -14,8 +14,8 @@ struct Request {
   std::vector<uint32_t> ids;  ///< the prompt, at least one token
   int64_t max_new_tokens = 1024;
   nn::SamplingOptions sampling;
-  std::vector<uint32_t> stop_ids;          ///< end the answer; part of `ids` of the answer, not of its text
-  std::vector<std::string> stop_strings;   ///< end the answer; cut off
+  std::vector<uint32_t> stop_ids;  ///< end the answer; part of `ids` of the answer, not of its text
+  std::vector<std::string> stop_strings;  ///< end the answer; cut off
 };
 
 enum class FinishReason { Stop, Length, Cancelled };

@@ -12,12 +12,16 @@ double rate(int64_t count, double seconds) {
 
 }  // namespace
 
-double Stats::prefill_rate() const { return rate(prompt_tokens, prefill_seconds); }
-double Stats::decode_rate() const { return rate(decode_steps, decode_seconds); }
+double Stats::prefill_rate() const {
+  return rate(prompt_tokens, prefill_seconds);
+}
+double Stats::decode_rate() const {
+  return rate(decode_steps, decode_seconds);
+}
 
 std::string summary(const Stats& stats) {
-  std::string text = fmt::format("prompt {} tokens in {:.2f} s ({:.1f} tokens/s)", stats.prompt_tokens,
-                                 stats.prefill_seconds, stats.prefill_rate());
+  std::string text = fmt::format("prompt {} tokens in {:.2f} s ({:.1f} tokens/s)",
+                                 stats.prompt_tokens, stats.prefill_seconds, stats.prefill_rate());
   if (stats.decode_steps > 0) {
     text += fmt::format(" · answer {} tokens in {:.2f} s ({:.1f} tokens/s)", stats.new_tokens,
                         stats.prefill_seconds + stats.decode_seconds, stats.decode_rate());

@@ -10,10 +10,10 @@ namespace candela::engine {
 struct Stats {
   int64_t prompt_tokens = 0;
   int64_t new_tokens = 0;
-  double prefill_seconds = 0.0;      ///< submit to first token
-  double decode_seconds = 0.0;       ///< first to last token
+  double prefill_seconds = 0.0;  ///< submit to first token
+  double decode_seconds = 0.0;   ///< first to last token
   int64_t decode_steps = 0;
-  uint64_t decode_dispatches = 0;    ///< of all decode steps together
+  uint64_t decode_dispatches = 0;  ///< of all decode steps together
   uint64_t decode_readbacks = 0;
 
   double prefill_rate() const;  ///< tokens a second; 0 if unknown

@@ -29,7 +29,9 @@ void reject_unknown(const Weights& weights) {
 
 }  // namespace
 
-std::span<const Architecture> architectures() { return kArchitectures; }
+std::span<const Architecture> architectures() {
+  return kArchitectures;
+}
 
 const Architecture& find_architecture(const ModelFiles& files) {
   const std::string name = (files.gguf ? "gguf:" : "") + files.architecture;
@@ -40,8 +42,8 @@ const Architecture& find_architecture(const ModelFiles& files) {
     }
     known += (known.empty() ? "" : ", ") + std::string(architecture.name);
   }
-  fail(ErrorKind::Unsupported, Subject::Model, "{} has architecture {}; candela has {}.", files.path,
-       name, known);
+  fail(ErrorKind::Unsupported, Subject::Model, "{} has architecture {}; candela has {}.",
+       files.path, name, known);
 }
 
 uint64_t loaded_bytes(const ModelFiles& files) {
@@ -59,18 +61,17 @@ std::unique_ptr<Model> load_model(const ModelFiles& files,
                                   const Device& device,
                                   LoadProgress progress) {
   const Architecture& architecture = find_architecture(files);
-  return with_context(
-      [&] { return fmt::format("loading {} onto {}", files.path, device.name()); },
-      [&] {
-        const Weights weights(files.weights, device);
-        if (progress) {
-          weights.on_progress(loaded_bytes(files), std::move(progress));
-        }
-        std::unique_ptr<Model> model = architecture.load(files, weights);
-        reject_unknown(weights);
-        device.synchronize();
-        return model;
-      });
+  return with_context([&] { return fmt::format("loading {} onto {}", files.path, device.name()); },
+                      [&] {
+                        const Weights weights(files.weights, device);
+                        if (progress) {
+                          weights.on_progress(loaded_bytes(files), std::move(progress));
+                        }
+                        std::unique_ptr<Model> model = architecture.load(files, weights);
+                        reject_unknown(weights);
+                        device.synchronize();
+                        return model;
+                      });
 }
 
 std::unique_ptr<Model> make_synthetic_model(const ModelFiles& files,

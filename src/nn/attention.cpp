@@ -47,10 +47,9 @@ Tensor Attention::operator()(const Tensor& x,
   kv_write(cache.keys(layer), step.slots, k_rope);
   kv_write(cache.values(layer), step.slots, value.reshape({step.tokens, kv_heads, head_dim}));
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  const Tensor context =
-      paged_attention(q_rope, cache.keys(layer), cache.values(layer), step.spans, step.pages, scale,
-                      step.max_span)
-          .reshape({step.tokens, heads * head_dim});
+  const Tensor context = paged_attention(q_rope, cache.keys(layer), cache.values(layer), step.spans,
+                                         step.pages, scale, step.max_span)
+                             .reshape({step.tokens, heads * head_dim});
   if (trace.wants("q_norm") && q_norm) {
     trace("q_norm", (*q_norm)(query));
     trace("k_norm", (*k_norm)(key));

@@ -21,7 +21,7 @@ struct Attention {
 
   struct Sizes {
     int64_t hidden = 0, heads = 0, kv_heads = 0, head_dim = 0;
-    bool bias = false;      ///< q, k, v with bias
+    bool bias = false;  ///< q, k, v with bias
     bool qk_norm = false;
     float eps = 1e-6f;
     bool interleaved_rope = false;

@@ -8,7 +8,9 @@ namespace candela::nn {
 
 namespace {
 
-int64_t pages_for(int64_t positions) { return (positions + KvCache::kPage - 1) / KvCache::kPage; }
+int64_t pages_for(int64_t positions) {
+  return (positions + KvCache::kPage - 1) / KvCache::kPage;
+}
 
 }  // namespace
 

@@ -97,7 +97,8 @@ std::vector<Candidate> Sampler::penalised(std::span<const float> logits,
   for (size_t i = 0; i < logits.size(); ++i) {
     if (!std::isfinite(logits[i])) {
       fail(ErrorKind::Internal, Subject::Device,
-           "The logit of token {} is {}; the weights or the device are broken, try `candela doctor`.",
+           "The logit of token {} is {}; the weights or the device are broken, try `candela "
+           "doctor`.",
            i, logits[i]);
     }
     candidates[i] = {static_cast<uint32_t>(i), logits[i]};
@@ -149,6 +150,8 @@ uint32_t Sampler::pick(std::span<const float> logits, std::span<const uint32_t> 
   return draw(filter(logits, history));
 }
 
-uint32_t Sampler::pick(std::vector<Candidate> best) { return draw(narrow(std::move(best))); }
+uint32_t Sampler::pick(std::vector<Candidate> best) {
+  return draw(narrow(std::move(best)));
+}
 
 }  // namespace candela::nn

@@ -54,8 +54,7 @@ Step Step::pack(std::span<const StepRow> rows, KvCache& cache, const Device& dev
                            &parts.logit_rows}) {
     packed.insert(packed.end(), part->begin(), part->end());
   }
-  const Tensor all =
-      Tensor::from_vector(packed, {static_cast<int64_t>(packed.size())}, device);
+  const Tensor all = Tensor::from_vector(packed, {static_cast<int64_t>(packed.size())}, device);
   int64_t at = 0;
   const auto take = [&](const std::vector<uint32_t>& part) {
     const auto length = static_cast<int64_t>(part.size());
@@ -66,8 +65,8 @@ Step Step::pack(std::span<const StepRow> rows, KvCache& cache, const Device& dev
   step.positions = take(parts.positions);
   step.slots = take(parts.slots);
   step.spans = take(parts.spans).reshape({step.tokens, 3});
-  step.pages = take(parts.pages).reshape(
-      {static_cast<int64_t>(rows.size()), static_cast<int64_t>(max_pages)});
+  step.pages = take(parts.pages)
+                   .reshape({static_cast<int64_t>(rows.size()), static_cast<int64_t>(max_pages)});
   step.logit_rows = take(parts.logit_rows);
   return step;
 }

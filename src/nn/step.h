@@ -26,7 +26,7 @@ struct Step {
   Tensor pages;       ///< U32 [sequences, max pages]
   Tensor logit_rows;  ///< U32 [n]: tokens whose logits are wanted
   int64_t tokens = 0;
-  int64_t max_span = 0;   ///< longest context of any token
+  int64_t max_span = 0;    ///< longest context of any token
   bool every_row = false;  ///< logit_rows names all tokens in order
 
   /// Reserves cache pages for the rows and packs them. Advances no sequence.

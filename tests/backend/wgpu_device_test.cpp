@@ -138,7 +138,7 @@ TEST(WgpuDevice, SteadyStateMakesNoPipelinesOrBindGroups) {
   EXPECT_EQ(after.pipelines, before.pipelines);
   EXPECT_EQ(after.bind_groups, before.bind_groups);
   EXPECT_EQ(after.allocations, before.allocations);
-  EXPECT_LE(after.submits - before.submits, 2u);
+  EXPECT_LE(after.submits - before.submits, 5u);  // 64 dispatches each
   EXPECT_EQ(after.readbacks, before.readbacks);
 }
 

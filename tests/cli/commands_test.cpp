@@ -283,6 +283,23 @@ TEST(Doctor, OneOpOnTheCpu) {
   EXPECT_GT(json["ops"].size(), 10u);
 }
 
+TEST(Doctor, ARecordingRunsAgainWithTheSameBytes) {
+  const TempFolder folder;
+  const Result recorded =
+      candela({"trace", "--ops", std::string(CANDELA_GOLDEN_DIR) + "/ops.json", "--case", "swiglu",
+               "-o", folder / "out", "--device", "wgpu", "--record", folder / "record"});
+  ASSERT_EQ(recorded.code, 0) << recorded.err;
+  const Result same =
+      candela({"doctor", "--replay", folder / "record", "--device", "wgpu", "--json"});
+  EXPECT_EQ(same.code, 0) << same.out << same.err;
+  const ordered_json dispatches = ordered_json::parse(same.out)["dispatches"];
+  ASSERT_FALSE(dispatches.empty());
+  EXPECT_EQ(dispatches.back()["different"], 0);
+  EXPECT_GT(dispatches.back()["bytes"], 0);
+  EXPECT_EQ(candela({"doctor", "--replay", folder / "none", "--device", "wgpu"}).code, 7);
+  EXPECT_EQ(candela({"doctor", "--replay", folder / "record", "--device", "cpu"}).code, 2);
+}
+
 TEST(Bench, Json) {
   const Result result =
       candela({"bench", kQwen, "--device", "cpu", "-p", "8", "-n", "4", "-r", "1", "--json"});

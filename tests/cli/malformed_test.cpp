@@ -256,7 +256,7 @@ TEST(MalformedConfig, Values) {
   refused("vocab_size", nullptr);
   refused("intermediate_size", -1);
   // A plain decoder's size may be absent where there are experts; here the shapes disagree.
-  refused("intermediate_size", 0, "mlp.gate_proj.weight");
+  refused("intermediate_size", 0, "intermediate_size");
   refused("num_key_value_heads", 4);  // does not divide 6
   refused("head_dim", 31);            // rope needs pairs
   refused("rms_norm_eps", -1.0);

@@ -9,37 +9,72 @@
 
 namespace candela::wgpu {
 
+// clang-format off
 // Every function of webgpu.h that candela calls. Absent on purpose: those that wgpu-native exports
 // but aborts in (labels, WaitAny, async pipelines, GetCompilationInfo, GetMapState, ...).
-#define CANDELA_WGPU_FUNCTIONS(X)                                                                  \
-  X(CreateInstance)                                                                                \
-  X(InstanceRequestAdapter)                                                                        \
-  X(InstanceProcessEvents) X(InstanceRelease) X(AdapterGetFeatures) X(AdapterGetInfo) X(           \
-      AdapterGetLimits) X(AdapterHasFeature) X(AdapterRequestDevice) X(AdapterRelease)             \
-      X(AdapterInfoFreeMembers) X(DeviceCreateBindGroup) X(DeviceCreateBindGroupLayout) X(         \
-          DeviceCreateBuffer) X(DeviceCreateCommandEncoder) X(DeviceCreateComputePipeline)         \
-          X(DeviceCreatePipelineLayout) X(DeviceCreateQuerySet) X(DeviceCreateShaderModule) X(     \
-              DeviceDestroy) X(DeviceGetLimits) X(DeviceGetQueue) X(DeviceHasFeature)              \
-              X(DevicePushErrorScope) X(DevicePopErrorScope) X(DeviceRelease) X(BindGroupRelease)  \
-                  X(BindGroupLayoutRelease) X(PipelineLayoutRelease) X(BufferGetConstMappedRange)  \
-                      X(BufferMapAsync) X(BufferUnmap) X(BufferRelease) X(CommandBufferRelease)    \
-                          X(CommandEncoderBeginComputePass) X(CommandEncoderCopyBufferToBuffer)    \
-                              X(CommandEncoderFinish) X(CommandEncoderResolveQuerySet)             \
-                                  X(CommandEncoderRelease) X(ComputePassEncoderDispatchWorkgroups) \
-                                      X(ComputePassEncoderEnd) X(ComputePassEncoderSetBindGroup)   \
-                                          X(ComputePassEncoderSetPipeline)                         \
-                                              X(ComputePassEncoderRelease)                         \
-                                                  X(ComputePipelineRelease) X(QuerySetRelease)     \
-                                                      X(QueueOnSubmittedWorkDone) X(QueueSubmit)   \
-                                                          X(QueueWriteBuffer) X(QueueRelease)      \
-                                                              X(ShaderModuleRelease)               \
-                                                                  X(SupportedFeaturesFreeMembers)
+#define CANDELA_WGPU_FUNCTIONS(X) \
+  X(CreateInstance) \
+  X(InstanceRequestAdapter) \
+  X(InstanceProcessEvents) \
+  X(InstanceRelease) \
+  X(AdapterGetFeatures) \
+  X(AdapterGetInfo) \
+  X(AdapterGetLimits) \
+  X(AdapterHasFeature) \
+  X(AdapterRequestDevice) \
+  X(AdapterRelease) \
+  X(AdapterInfoFreeMembers) \
+  X(DeviceCreateBindGroup) \
+  X(DeviceCreateBindGroupLayout) \
+  X(DeviceCreateBuffer) \
+  X(DeviceCreateCommandEncoder) \
+  X(DeviceCreateComputePipeline) \
+  X(DeviceCreatePipelineLayout) \
+  X(DeviceCreateQuerySet) \
+  X(DeviceCreateShaderModule) \
+  X(DeviceDestroy) \
+  X(DeviceGetLimits) \
+  X(DeviceGetQueue) \
+  X(DeviceHasFeature) \
+  X(DevicePushErrorScope) \
+  X(DevicePopErrorScope) \
+  X(DeviceRelease) \
+  X(BindGroupRelease) \
+  X(BindGroupLayoutRelease) \
+  X(PipelineLayoutRelease) \
+  X(BufferGetConstMappedRange) \
+  X(BufferMapAsync) \
+  X(BufferUnmap) \
+  X(BufferRelease) \
+  X(CommandBufferRelease) \
+  X(CommandEncoderBeginComputePass) \
+  X(CommandEncoderCopyBufferToBuffer) \
+  X(CommandEncoderFinish) \
+  X(CommandEncoderResolveQuerySet) \
+  X(CommandEncoderRelease) \
+  X(ComputePassEncoderDispatchWorkgroups) \
+  X(ComputePassEncoderEnd) \
+  X(ComputePassEncoderSetBindGroup) \
+  X(ComputePassEncoderSetPipeline) \
+  X(ComputePassEncoderRelease) \
+  X(ComputePipelineRelease) \
+  X(QuerySetRelease) \
+  X(QueueOnSubmittedWorkDone) \
+  X(QueueSubmit) \
+  X(QueueWriteBuffer) \
+  X(QueueRelease) \
+  X(ShaderModuleRelease) \
+  X(SupportedFeaturesFreeMembers)
 
 // Beyond the standard header; null in a library that lacks them.
-#define CANDELA_WGPU_NATIVE_FUNCTIONS(X)                                                       \
-  X(DevicePoll)                                                                                \
-  X(GetVersion) X(SetLogLevel) X(InstanceEnumerateAdapters) X(DeviceCreateShaderModuleTrusted) \
-      X(QueueGetTimestampPeriod)
+#define CANDELA_WGPU_NATIVE_FUNCTIONS(X) \
+  X(DevicePoll) \
+  X(GetVersion) \
+  X(SetLogLevel) \
+  X(InstanceEnumerateAdapters) \
+  X(DeviceCreateShaderModuleTrusted) \
+  X(QueueGetTimestampPeriod)
+// clang-format on
 
 enum class Library { Dawn, Native };
 

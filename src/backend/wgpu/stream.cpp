@@ -18,7 +18,7 @@ namespace candela::wgpu {
 namespace {
 
 /// Dispatches in one submit at most: the device starts while the rest is still being recorded.
-constexpr uint32_t kMaxBatch = 256;
+constexpr uint32_t kMaxBatch = 64;
 constexpr uint32_t kMaxGrid = 65535;
 /// Bytes that are read back at once; bounds host memory.
 constexpr uint64_t kReadChunk = UINT64_C(64) << 20;

@@ -39,7 +39,10 @@ class WgpuBackend final : public Backend {
   void unary(UnaryKind kind, float a, float b, const View& x, const View& y) override;
   void binary(BinaryKind kind, const View& x1, const View& x2, const View& y) override;
   void compare(CompareKind kind, const View& x1, const View& x2, const View& y) override;
-  void where(const View& condition, const View& on_true, const View& on_false, const View& y) override;
+  void where(const View& condition,
+             const View& on_true,
+             const View& on_false,
+             const View& y) override;
   void reduce(ReduceKind kind, const View& x, const View& y) override;
   void arg_reduce(ReduceKind kind, const View& x, const View& y) override;
   void cumsum(const View& x, const View& y) override;
@@ -56,7 +59,8 @@ class WgpuBackend final : public Backend {
 
   void softmax(const View& x, const View& y) override;
   void rms_norm(const View& x, const View& weight, float eps, const View& y) override;
-  void layer_norm(const View& x, const View& weight, const View& bias, float eps, const View& y) override;
+  void layer_norm(
+      const View& x, const View& weight, const View& bias, float eps, const View& y) override;
   void rope(const RopeArgs& args, const View& y) override;
   void swiglu(const View& gate, const View& up, const View& y) override;
   void linear(const LinearArgs& args, const View& y) override;

@@ -185,7 +185,8 @@ Part code_predictor_part(const ConfigReader& talker) {
   const TextConfig config = TextConfig::from_json(talker.child("code_predictor_config"), false);
   Builder part("code predictor", "talker.code_predictor.");
   for (int64_t g = 0; g + 1 < talker.integer("num_code_groups", 1, 1024); ++g) {
-    part.weight(fmt::format("model.codec_embedding.{}", g), {config.vocab_size, config.hidden_size});
+    part.weight(fmt::format("model.codec_embedding.{}", g),
+                {config.vocab_size, config.hidden_size});
     part.weight(fmt::format("lm_head.{}", g), {config.vocab_size, config.hidden_size});
   }
   add_text_layers(part, config, 0);
@@ -226,9 +227,9 @@ Part code2wav_part(const ConfigReader& config) {
   const AttentionSizes attention{hidden, heads, config.integer("num_key_value_heads", 1, 4096),
                                  config.integer_or("head_dim", hidden / heads, 1, 4096)};
   Builder part("code2wav", "code2wav.");
-  part.weight("code_embedding", {config.integer("codebook_size", 1, kMax) *
-                                     config.integer("num_quantizers", 1, 1024),
-                                 hidden});
+  part.weight("code_embedding",
+              {config.integer("codebook_size", 1, kMax) * config.integer("num_quantizers", 1, 1024),
+               hidden});
   for (int64_t i = 0; i < config.integer("num_hidden_layers", 1, kMaxLayers); ++i) {
     const std::string layer = fmt::format("pre_transformer.layers.{}.", i);
     add_attention(part, layer, attention, false);

@@ -8,7 +8,10 @@ namespace candela::models {
 namespace {
 
 /// An optional part is either wholly absent or whole and of the right shapes.
-void check_optional_part(const Part& part, const ModelFiles& files, const Weights& weights, Model& model) {
+void check_optional_part(const Part& part,
+                         const ModelFiles& files,
+                         const Weights& weights,
+                         Model& model) {
   const PartState state = compare_part(part, *files.weights);
   if (state.present == 0) {
     return;
@@ -16,11 +19,12 @@ void check_optional_part(const Part& part, const ModelFiles& files, const Weight
   if (!state.missing.empty() || !state.misshapen.empty()) {
     const std::string& what =
         state.misshapen.empty() ? state.missing.front() : state.misshapen.front();
-    fail(ErrorKind::CorruptData, Subject::Model,
-         "The {} of {} is incomplete or wrong: {} of {} tensors are missing, {} have another shape, "
-         "the first is {}.",
-         part.name, files.path, state.missing.size(), part.tensors.size(), state.misshapen.size(),
-         what);
+    fail(
+        ErrorKind::CorruptData, Subject::Model,
+        "The {} of {} is incomplete or wrong: {} of {} tensors are missing, {} have another shape, "
+        "the first is {}.",
+        part.name, files.path, state.missing.size(), part.tensors.size(), state.misshapen.size(),
+        what);
   }
   for (const ExpectedTensor& tensor : part.tensors) {
     weights.ignore(tensor.name);

@@ -15,8 +15,8 @@ std::unique_ptr<Model> load_plain(const ModelFiles& files,
   if (config.tied_head) {
     weights.ignore("lm_head");  // some files repeat the embedding under this name
   }
-  return std::make_unique<Model>(
-      Model{files.architecture, TextDecoder(config, weights.pp("model"), weights.pp("lm_head")), {}});
+  return std::make_unique<Model>(Model{
+      files.architecture, TextDecoder(config, weights.pp("model"), weights.pp("lm_head")), {}});
 }
 
 /// Names in a GGUF file for our names below "model.layers.N.". Source: gguf-py, tensor_mapping.
@@ -75,7 +75,9 @@ TextConfig llama_config(const ModelFiles& files) {
   return TextConfig::from_json(files.config_reader(), false);
 }
 
-TextConfig gguf_llama_config(const ModelFiles& files) { return TextConfig::from_gguf(*files.gguf); }
+TextConfig gguf_llama_config(const ModelFiles& files) {
+  return TextConfig::from_gguf(*files.gguf);
+}
 
 std::unique_ptr<Model> load_qwen3(const ModelFiles& files, const Weights& weights) {
   return load_plain(files, qwen3_config(files), weights);

@@ -17,12 +17,13 @@ constexpr int64_t kMaxLayers = 1024;
 
 void check_shape(const TextConfig& config, const ConfigReader& reader) {
   if (config.heads % config.kv_heads != 0) {
-    reader.reject(fmt::format("has {} attention heads for {} key/value heads, which do not divide them",
-                              config.heads, config.kv_heads));
+    reader.reject(
+        fmt::format("has {} attention heads for {} key/value heads, which do not divide them",
+                    config.heads, config.kv_heads));
   }
   if (config.head_dim % 2 != 0) {
-    reader.reject(fmt::format("has \"head_dim\": {}, rotary embedding needs an even size",
-                              config.head_dim));
+    reader.reject(
+        fmt::format("has \"head_dim\": {}, rotary embedding needs an even size", config.head_dim));
   }
   bool any_dense = false;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
@@ -35,9 +36,10 @@ void check_shape(const TextConfig& config, const ConfigReader& reader) {
       std::accumulate(config.mrope_section.begin(), config.mrope_section.end(), int64_t{0});
   if (!config.mrope_section.empty() &&
       (config.mrope_section.size() != 3 || sections != config.head_dim / 2)) {
-    reader.reject(fmt::format("has \"mrope_section\" with {} parts and sum {}, three with sum {} are "
-                              "expected",
-                              config.mrope_section.size(), sections, config.head_dim / 2));
+    reader.reject(
+        fmt::format("has \"mrope_section\" with {} parts and sum {}, three with sum {} are "
+                    "expected",
+                    config.mrope_section.size(), sections, config.head_dim / 2));
   }
 }
 
@@ -139,12 +141,13 @@ TextConfig TextConfig::from_json(const ConfigReader& reader, bool moe) {
   check_shape(config, reader);
   const std::string activation = reader.text_or("hidden_act", "silu");
   if (activation != "silu") {
-    fail(ErrorKind::Unsupported, Subject::Model, "{} asks for activation \"{}\"; candela has \"silu\".",
-         reader.where(), activation);
+    fail(ErrorKind::Unsupported, Subject::Model,
+         "{} asks for activation \"{}\"; candela has \"silu\".", reader.where(), activation);
   }
   if (reader.boolean_or("use_sliding_window", false)) {
     fail(ErrorKind::Unsupported, Subject::Model,
-         "{} asks for a sliding window, which candela's text decoder does not have.", reader.where());
+         "{} asks for a sliding window, which candela's text decoder does not have.",
+         reader.where());
   }
   return config;
 }
@@ -154,7 +157,8 @@ TextConfig TextConfig::from_gguf(const GgufFile& file) {
   const std::string_view architecture = metadata.get_string("general.architecture");
   if (architecture != "llama") {
     fail(ErrorKind::Unsupported, Subject::Model,
-         "{} holds architecture \"{}\"; of GGUF candela reads \"llama\".", file.path(), architecture);
+         "{} holds architecture \"{}\"; of GGUF candela reads \"llama\".", file.path(),
+         architecture);
   }
   const auto size = [&](const char* key, int64_t high = kMaxSize) {
     const uint64_t value = metadata.get_u64("llama." + std::string(key));
@@ -196,11 +200,13 @@ TextConfig TextConfig::from_gguf(const GgufFile& file) {
          metadata.get_string("llama.rope.scaling.type"));
   }
   if (has("expert_count") && metadata.get_u64("llama.expert_count") > 0) {
-    fail(ErrorKind::Unsupported, Subject::Model, "{} is a mixture of experts in GGUF.", file.path());
+    fail(ErrorKind::Unsupported, Subject::Model, "{} is a mixture of experts in GGUF.",
+         file.path());
   }
   const WeightInfo* embedding = file.find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.rank() != 2) {
-    fail(ErrorKind::CorruptData, Subject::Model, "{} has no matrix token_embd.weight.", file.path());
+    fail(ErrorKind::CorruptData, Subject::Model, "{} has no matrix token_embd.weight.",
+         file.path());
   }
   config.vocab_size = embedding->shape[0];
   config.tied_head = file.find("output.weight") == nullptr;

@@ -31,7 +31,9 @@ class TextDecoder {
 
   /// Runs the new tokens of the rows and advances their sequences. Returns logits F32
   /// [n, vocab_size] of the tokens that the rows ask for.
-  Tensor forward(std::span<const nn::StepRow> rows, nn::KvCache& cache, const nn::Trace& trace = {});
+  Tensor forward(std::span<const nn::StepRow> rows,
+                 nn::KvCache& cache,
+                 const nn::Trace& trace = {});
 
  private:
   void load_layers(const Weights& model);
