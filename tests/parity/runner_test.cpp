@@ -1,6 +1,7 @@
 // Every parity case on the device that CANDELA_TEST_DEVICE names (cpu, dawn or wgpu-native; without
 // it CANDELA_WEBGPU_LIB decides, then cpu), in checked mode. A missing adapter is a failure where
-// CANDELA_REQUIRE_WGPU is 1, else a skip. CANDELA_PARITY=small takes the quick selection.
+// CANDELA_REQUIRE_WGPU is 1, else a skip. CANDELA_PARITY=small takes the quick
+// selection, =full every case on the device with the smallest limits, too.
 // CANDELA_PARITY_REPORT names a file that receives one line a case for tools/support_table.py.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -158,7 +159,9 @@ TEST_P(Parity, MinimumLimits) {
   if (device_name() == "cpu") {
     GTEST_SKIP() << "The CPU has no limits.";
   }
-  run_all(Kind::MinimumLimits, [](const Case&) { return true; });
+  // Every op; with CANDELA_PARITY=full every case.
+  const bool full = setting("CANDELA_PARITY") == "full";
+  run_all(Kind::MinimumLimits, [&](const Case& what) { return full || what.basic; });
 }
 
 std::string test_name(const testing::TestParamInfo<std::string>& info) {
