@@ -50,7 +50,7 @@ Tensor Attention::operator()(const Tensor& x,
   const Tensor context = paged_attention(q_rope, cache.keys(layer), cache.values(layer), step.spans,
                                          step.pages, scale, step.max_span)
                              .reshape({step.tokens, heads * head_dim});
-  if (trace.wants("q_norm") && q_norm) {
+  if (trace.wants("q_norm") && q_norm && k_norm) {
     trace("q_norm", (*q_norm)(query));
     trace("k_norm", (*k_norm)(key));
   }
