@@ -12,6 +12,7 @@
 #include <limits>
 #include <numeric>
 #include <random>
+#include <string_view>
 #include <vector>
 
 #include "backend/device.h"
@@ -99,6 +100,8 @@ class WgpuHot : public testing::TestWithParam<bool> {
     try {
       gpu_ = &open(GetParam());
     } catch (const Error& error) {
+      const char* required = std::getenv("CANDELA_REQUIRE_WGPU");
+      ASSERT_FALSE(required != nullptr && std::string_view(required) == "1") << error.what();
       GTEST_SKIP() << error.what();
     }
   }
