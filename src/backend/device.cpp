@@ -11,8 +11,8 @@
 
 namespace candela {
 
-Device Device::cpu(int threads) {
-  return Device(make_cpu_backend(threads));
+Device Device::cpu(int threads, Precision precision) {
+  return Device(make_cpu_backend(threads, precision));
 }
 
 Device Device::wgpu(const WgpuOptions& options) {

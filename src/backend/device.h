@@ -27,6 +27,8 @@ struct WgpuOptions {
   std::string record;
   /// Measure each dispatch with timestamp queries.
   bool profile = false;
+  /// Of matrix products with many rows (prefill, encoders); few rows are always exact.
+  Precision precision = Precision::Exact;
 };
 
 /// One adapter as `candela devices` lists it.
@@ -50,7 +52,8 @@ struct ReplayedDispatch {
 /// A cheap handle to a backend; copies share it.
 class Device {
  public:
-  static Device cpu(int threads = 0);
+  /// @param threads  0: all cores
+  static Device cpu(int threads = 0, Precision precision = Precision::Exact);
   /// @throws Unavailable with the reason: no library, no adapter, another ABI.
   static Device wgpu(const WgpuOptions& options = {});
   /// Every adapter of every library that can be opened.

@@ -9,6 +9,12 @@ namespace candela {
 
 enum class DeviceKind { Cpu, Wgpu };
 
+/// How exactly matrix products are computed. Sums are F32 in both.
+enum class Precision {
+  Exact,  ///< activations count with all bits of F32 (matrix cores: as two F16 terms)
+  Fast,   ///< activations may be rounded to one F16 or BF16 term where the device gains by it
+};
+
 /// What a device can do. Zero means "no limit".
 struct Limits {
   uint64_t max_binding_bytes = 0;  ///< largest piece of memory one kernel can see

@@ -148,6 +148,7 @@ std::function<int()> setup_doctor(CLI::App& app) {
   app.add_flag("--quick", flags->quick, "a small selection");
   app.add_flag("--json", flags->json, "one JSON object");
   app.add_flag("-v,--verbose", flags->verbose, "a line for every op");
+  flags->device.precision = "exact";
   flags->device.declare(app);
   return [flags] { return doctor(*flags); };
 }

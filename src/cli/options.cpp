@@ -49,10 +49,25 @@ void DeviceFlags::declare(CLI::App& app) {
   from_environment(
       app.add_option("--memory-limit", memory_limit, "refuse to take more device memory, e.g. 96G"))
       ->type_name("BYTES");
+  from_environment(app.add_option("--precision", precision,
+                                  "of matrix products with many rows: exact (activations keep F32) "
+                                  "or fast (one F16 or BF16 term); auto: fast on WebGPU"))
+      ->type_name("CLASS")
+      ->capture_default_str();
   from_environment(app.add_flag("--safe", safe, "WebGPU with bounds checks and zeroed memory"));
   app.add_option("--record", record,
                  "save every WebGPU dispatch with its operands in this folder, for doctor --replay")
       ->type_name("FOLDER");
+}
+
+Precision DeviceFlags::precision_on(DeviceKind kind) const {
+  if (precision == "exact" || (precision == "auto" && kind == DeviceKind::Cpu)) {
+    return Precision::Exact;
+  }
+  if (precision == "fast" || precision == "auto") {
+    return Precision::Fast;
+  }
+  wrong("--precision", precision, "auto, exact or fast");
 }
 
 WgpuOptions DeviceFlags::wgpu_options() const {
@@ -61,6 +76,7 @@ WgpuOptions DeviceFlags::wgpu_options() const {
   options.checked = safe;
   options.record = record;
   options.profile = profile;
+  options.precision = precision_on(DeviceKind::Wgpu);
   options.memory_budget = memory_limit.empty() ? 0 : parse_bytes(memory_limit);
   constexpr std::string_view kIndexed = "wgpu:";
   if (device.starts_with(kIndexed)) {
@@ -76,7 +92,7 @@ WgpuOptions DeviceFlags::wgpu_options() const {
 
 Device DeviceFlags::open(bool quiet) const {
   if (device == "cpu") {
-    return Device::cpu(threads);
+    return Device::cpu(threads, precision_on(DeviceKind::Cpu));
   }
   if (device == "wgpu" || device.starts_with("wgpu:")) {
     return Device::wgpu(wgpu_options());
@@ -100,7 +116,7 @@ Device DeviceFlags::open(bool quiet) const {
     }
     why = std::string(error.what()).substr(0, std::string_view(error.what()).find('\n'));
   }
-  Device cpu = Device::cpu(threads);
+  Device cpu = Device::cpu(threads, precision_on(DeviceKind::Cpu));
   if (!quiet) {
     note(fmt::format("device: {} (no GPU: {})", cpu.name(), why));
   }

@@ -18,8 +18,11 @@ struct DeviceFlags {
   std::string memory_limit;
   std::string record;
   bool profile = false;
+  std::string precision = "auto";
 
   void declare(CLI::App& app);
+  /// "auto" is fast on WebGPU and exact on the CPU. @throws InvalidArgument
+  Precision precision_on(DeviceKind kind) const;
   /// Opens it. "auto" takes a real GPU if there is one, else the CPU, and says which on stderr
   /// unless `quiet`. @throws InvalidArgument, Unavailable
   Device open(bool quiet) const;

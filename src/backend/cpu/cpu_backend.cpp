@@ -21,7 +21,8 @@ CpuStorage& checked(const StoragePtr& storage, uint64_t offset, uint64_t bytes) 
 
 }  // namespace
 
-CpuBackend::CpuBackend(int threads) : counters_(std::make_shared<Counters>()), pool_(threads) {
+CpuBackend::CpuBackend(int threads, Precision precision)
+    : precision_(precision), counters_(std::make_shared<Counters>()), pool_(threads) {
   limits_.holds_i64_and_u8 = true;
 }
 
@@ -67,8 +68,8 @@ void CpuBackend::download(const StoragePtr& from, uint64_t offset, std::span<std
 
 namespace candela {
 
-std::shared_ptr<Backend> make_cpu_backend(int threads) {
-  return std::make_shared<cpu::CpuBackend>(threads);
+std::shared_ptr<Backend> make_cpu_backend(int threads, Precision precision) {
+  return std::make_shared<cpu::CpuBackend>(threads, precision);
 }
 
 }  // namespace candela

@@ -14,7 +14,7 @@ namespace candela::cpu {
 /// attention.cpp, moe.cpp.
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(int threads);
+  CpuBackend(int threads, Precision precision);
 
   DeviceKind kind() const override { return DeviceKind::Cpu; }
   std::string name() const override;
@@ -72,6 +72,7 @@ class CpuBackend final : public Backend {
   /// One op began.
   void count() { ++counters_->dispatches; }
 
+  Precision precision_;
   Limits limits_;
   std::shared_ptr<Counters> counters_;
   ThreadPool pool_;
@@ -82,6 +83,6 @@ class CpuBackend final : public Backend {
 namespace candela {
 
 /// @param threads  0: all available cores
-std::shared_ptr<Backend> make_cpu_backend(int threads);
+std::shared_ptr<Backend> make_cpu_backend(int threads, Precision precision = Precision::Exact);
 
 }  // namespace candela
