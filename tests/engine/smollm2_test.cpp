@@ -19,9 +19,7 @@ const std::string kModel =
 class SmolLm2 : public testing::Test {
  protected:
   void SetUp() override {
-    if (!std::filesystem::exists(kModel)) {
-      GTEST_SKIP() << kModel << " is not there; scripts/setup brings it";
-    }
+    ASSERT_TRUE(std::filesystem::exists(kModel)) << kModel << " is missing; run scripts/setup test";
     std::ifstream file(std::string(CANDELA_GOLDEN_DIR) + "/golden_smollm2.json");
     cases_ = nlohmann::json::parse(file).at("cases");
     ASSERT_GE(cases_.size(), 3u);

@@ -231,9 +231,7 @@ TEST(Gguf, EveryTruncationIsAnError) {
 TEST(Gguf, ReadsTheDemoModel) {
   const std::string path =
       std::string(CANDELA_DEPS_DIR) + "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
-  if (!std::filesystem::exists(path)) {
-    GTEST_SKIP() << path << " is not there; scripts/setup fetches it";
-  }
+  ASSERT_TRUE(std::filesystem::exists(path)) << path << " is missing; run scripts/setup test";
   const auto file = GgufFile::open(path);
   EXPECT_EQ(file->tensors().size(), 272u);
   EXPECT_EQ(file->metadata().values().size(), 33u);
