@@ -27,5 +27,6 @@ std::function<int()> setup_devices(CLI::App& app);
 std::function<int()> setup_doctor(CLI::App& app);
 std::function<int()> setup_bench(CLI::App& app);
 std::function<int()> setup_trace(CLI::App& app);
+std::function<int()> setup_completion(CLI::App& app);
 
 }  // namespace candela::cli

@@ -41,6 +41,11 @@ const Command kCommands[] = {
      "  candela trace MODEL --index index.json --case text. -o traces\n"
      "  candela trace --ops ops.json -o traces --device wgpu\n",
      setup_trace},
+    {"completion", "a script with which a shell completes commands and flags",
+     "  candela completion bash > ~/.local/share/bash-completion/completions/candela\n"
+     "  candela completion fish > ~/.config/fish/completions/candela.fish\n"
+     "  candela completion zsh > FOLDER/_candela, where FOLDER stands in $fpath\n",
+     setup_completion},
 };
 
 }  // namespace

@@ -35,8 +35,8 @@ TEST(Help, MainListsCommandsExitCodesAndEnvironment) {
 }
 
 TEST(Help, EveryCommandHasExamples) {
-  for (const char* command :
-       {"run", "chat", "info", "devices", "doctor", "tokenize", "verify", "bench", "trace"}) {
+  for (const char* command : {"run", "chat", "info", "devices", "doctor", "tokenize", "verify",
+                              "bench", "trace", "completion"}) {
     const Result help = candela({command, "--help"});
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_THAT(help.out, HasSubstr(std::string("  candela ") + command));
