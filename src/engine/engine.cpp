@@ -50,10 +50,12 @@ GgufTokenizerSpec tokenizer_spec(const GgufFile& file) {
 }
 
 /// Applies the model's own generation_config.json. Source: transformers GenerationConfig.
-void apply_generation_config(const models::ModelFiles& files, Request& request) {
+void apply_generation_config(const models::ModelFiles& files,
+                             int64_t vocab_size,
+                             Request& request) {
   const models::ConfigReader config(files.generation_config,
                                     files.path + "/generation_config.json");
-  for (const int64_t id : config.integers_or_one("eos_token_id", 0, INT32_MAX)) {
+  for (const int64_t id : config.integers_or_one("eos_token_id", 0, vocab_size - 1)) {
     request.stop_ids.push_back(static_cast<uint32_t>(id));
   }
   const auto number = [&](const char* key, double fallback, double high) {
@@ -126,8 +128,9 @@ ChatPrompt Engine::encode(const ChatInput& input, ParseSpecial contents) const {
 
 std::vector<uint32_t> Engine::encode_raw(const std::string& text, ParseSpecial parse) const {
   std::vector<uint32_t> ids = tokenizer_->encode(text, parse);
-  if (tokenizer_->adds_bos() && tokenizer_->bos_id()) {
-    ids.insert(ids.begin(), *tokenizer_->bos_id());
+  const std::optional<uint32_t> bos = tokenizer_->bos_id();
+  if (tokenizer_->adds_bos() && bos) {
+    ids.insert(ids.begin(), *bos);
   }
   return ids;
 }
@@ -137,7 +140,7 @@ Request Engine::make_request(std::vector<uint32_t> ids) const {
   request.ids = std::move(ids);
   const auto eos = tokenizer_->eos_ids();
   request.stop_ids.assign(eos.begin(), eos.end());
-  apply_generation_config(files_, request);
+  apply_generation_config(files_, model_->text.config().vocab_size, request);
   return request;
 }
 

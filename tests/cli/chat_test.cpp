@@ -1,4 +1,4 @@
-// Conversations through a pipe, and what signals and closed pipes do.
+// Conversations through a pipe and on a terminal, and what signals and closed pipes do.
 #include <csignal>
 
 #include "cli/support.h"
@@ -161,6 +161,60 @@ TEST_F(LongRun, TerminateEndsAChatThatWaits) {
   program.wait_for_output("\n");
   program.signal(SIGTERM);
   EXPECT_EQ(program.finish().code, 143);
+}
+
+/// `chat` as a person has it: keys go in, and prompt, echo, notes and answers come out.
+class Terminal : public LongRun {
+ protected:
+  void wait_for_prompt() { program_.wait_for_output("> "); }
+  void type(std::string_view keys) { program_.write(keys); }
+
+  static constexpr const char* kCtrlC = "\x03";
+  static constexpr const char* kCtrlD = "\x04";
+  Program program_{OnTerminal{}, arguments("chat"), {"TERM=xterm", "NO_COLOR=1"}};
+};
+
+TEST_F(Terminal, CtrlCStopsTheAnswerAndKeepsThePrompt) {
+  const std::string saved = folder_ / "saved.json";
+  wait_for_prompt();
+  type("hello\r");
+  program_.wait_for_output("hello");  // as it was typed
+  program_.wait_for_output("e");      // of an answer that would go on for minutes
+  type(kCtrlC);
+  type("/save " + saved + "\r");
+  program_.wait_for_output("2 messages");
+  wait_for_prompt();
+  type("/set max-tokens 2\r");
+  wait_for_prompt();
+  type("again\r/save " + saved + "\r");
+  program_.wait_for_output("4 messages");
+  wait_for_prompt();
+  type(kCtrlD);
+  EXPECT_EQ(program_.finish().code, 0);
+  const ordered_json messages = ordered_json::parse(read_text(saved));
+  ASSERT_EQ(messages.size(), 4u);
+  EXPECT_EQ(messages[0]["content"], "hello");
+  EXPECT_NE(messages[1]["content"], "") << "what was said stays";
+  EXPECT_EQ(messages[2]["content"], "again");
+}
+
+TEST_F(Terminal, CtrlCAtThePromptLeavesTheSecondTime) {
+  wait_for_prompt();
+  type("half a li");
+  program_.wait_for_output("half a li");
+  type(kCtrlC);
+  program_.wait_for_output("Ctrl+C again or Ctrl+D leaves");
+  wait_for_prompt();
+  type(kCtrlC);
+  EXPECT_EQ(program_.finish().code, 130);
+}
+
+TEST_F(Terminal, CtrlDLeavesAtOnce) {
+  wait_for_prompt();
+  type(kCtrlC);
+  wait_for_prompt();
+  type(kCtrlD);
+  EXPECT_EQ(program_.finish().code, 0);
 }
 
 }  // namespace

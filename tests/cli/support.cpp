@@ -3,12 +3,15 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -44,16 +47,15 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return out;
 }
 
-/// Without what would change the defaults of flags.
+/// Without what would change the defaults of flags; of two with one name the first counts.
 std::vector<std::string> environment_with(const Environment& more) {
-  std::vector<std::string> all;
+  std::vector<std::string> all = more;
   for (char** entry = ::environ; *entry != nullptr; ++entry) {
     const std::string text = *entry;
     if (!text.starts_with("CANDELA_") || text.starts_with("CANDELA_WEBGPU_LIB=")) {
       all.push_back(text);
     }
   }
-  all.insert(all.end(), more.begin(), more.end());
   return all;
 }
 
@@ -63,45 +65,78 @@ double now() {
 
 }  // namespace
 
-Program::Program(const Arguments& arguments,
-                 const Environment& environment,
-                 const std::string& input_file) {
-  std::signal(SIGPIPE, SIG_IGN);  // a program that leaves early must not end the test
-  const auto in = make_pipe();
-  const auto out = make_pipe();
-  const auto err = make_pipe();
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  if (input_file.empty()) {
-    posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
-  } else {
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, input_file.c_str(), O_RDONLY, 0);
+/// What posix_spawn is told about the new process.
+struct Program::Spawn {
+  Spawn() {
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    sigset_t defaults;
+    sigemptyset(&defaults);
+    sigaddset(&defaults, SIGPIPE);
+    posix_spawnattr_setsigdefault(&attributes, &defaults);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
   }
-  posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, err[1], STDERR_FILENO);
+  ~Spawn() {
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+  }
+  Spawn(const Spawn&) = delete;
+  Spawn& operator=(const Spawn&) = delete;
+
+  posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t defaults;
-  sigemptyset(&defaults);
-  sigaddset(&defaults, SIGPIPE);
-  posix_spawnattr_setsigdefault(&attributes, &defaults);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+};
+
+void Program::start(Spawn& spawn, const Arguments& arguments, const Environment& environment) {
+  std::signal(SIGPIPE, SIG_IGN);  // a program that leaves early must not end the test
   std::vector<std::string> words{CANDELA_PROGRAM};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<std::string> variables = environment_with(environment);
-  const int failed = ::posix_spawn(&pid_, CANDELA_PROGRAM, &actions, &attributes,
-                                   pointers(words).data(), pointers(variables).data());
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
-  ::close(in[0]);
-  ::close(out[1]);
-  ::close(err[1]);
+  if (::posix_spawn(&pid_, CANDELA_PROGRAM, &spawn.actions, &spawn.attributes,
+                    pointers(words).data(), pointers(variables).data()) != 0) {
+    throw std::runtime_error("posix_spawn fails: " CANDELA_PROGRAM);
+  }
+}
+
+Program::Program(const Arguments& arguments,
+                 const Environment& environment,
+                 const std::string& input_file) {
+  const auto in = make_pipe();
+  const auto out = make_pipe();
+  const auto err = make_pipe();
   in_ = in[1];
   out_ = out[0];
   err_ = err[0];
-  if (failed != 0) {
-    throw std::runtime_error("posix_spawn fails: " CANDELA_PROGRAM);
+  Spawn spawn;
+  if (input_file.empty()) {
+    posix_spawn_file_actions_adddup2(&spawn.actions, in[0], STDIN_FILENO);
+  } else {
+    posix_spawn_file_actions_addopen(&spawn.actions, STDIN_FILENO, input_file.c_str(), O_RDONLY, 0);
   }
+  posix_spawn_file_actions_adddup2(&spawn.actions, out[1], STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&spawn.actions, err[1], STDERR_FILENO);
+  start(spawn, arguments, environment);
+  ::close(in[0]);
+  ::close(out[1]);
+  ::close(err[1]);
+}
+
+Program::Program(OnTerminal, const Arguments& arguments, const Environment& environment) {
+  out_ = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  const winsize size{.ws_row = 25, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
+  std::array<char, 64> name{};
+  if (::grantpt(out_) != 0 || ::unlockpt(out_) != 0 ||
+      ::ptsname_r(out_, name.data(), name.size()) != 0 || ::ioctl(out_, TIOCSWINSZ, &size) != 0) {
+    throw std::runtime_error("there is no pseudoterminal");
+  }
+  in_ = ::fcntl(out_, F_DUPFD_CLOEXEC, 0);
+  Spawn spawn;
+  // The first terminal that the leader of a session opens is where its Ctrl+C comes from.
+  posix_spawnattr_setflags(&spawn.attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+  posix_spawn_file_actions_addopen(&spawn.actions, STDIN_FILENO, name.data(), O_RDWR, 0);
+  posix_spawn_file_actions_adddup2(&spawn.actions, STDIN_FILENO, STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&spawn.actions, STDIN_FILENO, STDERR_FILENO);
+  start(spawn, arguments, environment);
 }
 
 Program::~Program() {
@@ -159,13 +194,15 @@ bool Program::read_some(int timeout_ms) {
 
 void Program::wait_for_output(std::string_view part) {
   const double end = now() + 20.0;
-  while (result_.out.find(part) == std::string::npos) {
+  size_t found = 0;
+  while ((found = result_.out.find(part, seen_)) == std::string::npos) {
     if (now() > end || !read_some(100)) {
       ADD_FAILURE() << "'" << part << "' does not come; stdout: " << result_.out
                     << "; stderr: " << result_.err;
       return;
     }
   }
+  seen_ = found + part.size();
 }
 
 Result Program::finish() {
@@ -245,6 +282,22 @@ void expect_error(const Result& result, int code, std::string_view part) {
   while (std::getline(lines, line)) {
     EXPECT_TRUE(line.starts_with(" - While ")) << result.err;
   }
+}
+
+void expect_refused(const TempFolder& folder,
+                    int code,
+                    std::string_view file,
+                    std::string_view part) {
+  const Result run =
+      candela({"run", folder.path().string(), "hi", "--device", "cpu", "-n", "1", "-q"});
+  expect_error(run, code, file);
+  EXPECT_NE(run.err.find(part), std::string::npos) << "'" << part << "' is not in: " << run.err;
+}
+
+std::string little(uint64_t value) {
+  std::string out(sizeof value, '\0');
+  std::memcpy(out.data(), &value, sizeof value);
+  return out;
 }
 
 }  // namespace candela::test

@@ -22,6 +22,8 @@ struct Result {
   std::string out, err;
 };
 
+struct OnTerminal {};
+
 /// The program in another process, for tests that send signals or talk to it.
 class Program {
  public:
@@ -29,6 +31,9 @@ class Program {
   explicit Program(const Arguments& arguments,
                    const Environment& environment = {},
                    const std::string& input_file = "");
+  /// On a terminal of its own, where all it writes arrives as stdout. write() types, so "\x03" is
+  /// Ctrl+C and "\x04" Ctrl+D.
+  Program(OnTerminal, const Arguments& arguments, const Environment& environment = {});
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
@@ -36,7 +41,8 @@ class Program {
   /// Writes to its standard input.
   void write(std::string_view text);
   void close_input();
-  /// Waits until `part` stands in what it has written to stdout; fails the test after 20 s.
+  /// Waits until `part` stands in what it has written to stdout, behind what was waited for before;
+  /// fails the test after 20 s.
   void wait_for_output(std::string_view part);
   void signal(int number) const;
   /// Stops reading its stdout, as `head` does.
@@ -45,10 +51,14 @@ class Program {
   Result finish();
 
  private:
+  struct Spawn;
+
+  void start(Spawn& spawn, const Arguments& arguments, const Environment& environment);
   bool read_some(int timeout_ms);
 
   pid_t pid_ = -1;
   int in_ = -1, out_ = -1, err_ = -1;
+  size_t seen_ = 0;  ///< of result_.out
   Result result_;
 };
 
@@ -97,5 +107,14 @@ inline const std::string kOmni = CANDELA_TINY_OMNI_DIR;
 /// One line of "error: ...", perhaps followed by " - While ..." lines, and nothing else, that holds
 /// `part`; the exit code is `code` and stdout is empty.
 void expect_error(const Result& result, int code, std::string_view part);
+
+/// `run` on the folder is such an error.
+void expect_refused(const TempFolder& folder,
+                    int code,
+                    std::string_view file,
+                    std::string_view part = "");
+
+/// The eight bytes of a number as they lie in files.
+std::string little(uint64_t value);
 
 }  // namespace candela::test
