@@ -128,6 +128,7 @@ std::vector<FoundAdapter> enumerate(const Api& api, WGPUInstance instance) {
     api.InstanceEnumerateAdapters(instance, &options, raw.data());
   }
   std::vector<FoundAdapter> found;
+  found.reserve(raw.size());
   for (WGPUAdapter adapter : raw) {
     found.push_back(describe(api, {adapter, api.AdapterRelease}));
   }
