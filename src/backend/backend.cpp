@@ -1,6 +1,42 @@
 #include "backend/backend.h"
 
+#include <algorithm>
+
+#include "base/assert.h"
+
 namespace candela {
+
+namespace {
+
+/// What a backend that computes at once has to say about "later".
+class ReadNow final : public Readback {
+ public:
+  explicit ReadNow(std::vector<std::byte> data) : data_(std::move(data)) {}
+  void wait(std::span<std::byte> data) override {
+    std::copy_n(data_.begin(), std::min(data.size(), data_.size()), data.begin());
+  }
+
+ private:
+  std::vector<std::byte> data_;
+};
+
+}  // namespace
+
+std::unique_ptr<Readback> Backend::read_later(const StoragePtr& from,
+                                              uint64_t offset,
+                                              uint64_t bytes) {
+  std::vector<std::byte> data(bytes);
+  download(from, offset, data);
+  return std::make_unique<ReadNow>(std::move(data));
+}
+
+std::shared_ptr<const Captured> Backend::capture(const std::function<void()>&) {
+  return nullptr;
+}
+
+void Backend::replay(const Captured&) {
+  CANDELA_ASSERT(false, "this backend captures nothing");
+}
 
 const char* name_of(UnaryKind kind) {
   switch (kind) {

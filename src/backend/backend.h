@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "backend/deferred.h"
 #include "backend/limits.h"
 #include "backend/op_args.h"
 #include "backend/storage.h"
@@ -46,6 +48,17 @@ class Backend {
   /// Any offsets and sizes, also such that are no multiples of four.
   virtual void upload(const StoragePtr& to, uint64_t offset, HostPiece data) = 0;
   virtual void download(const StoragePtr& from, uint64_t offset, std::span<std::byte> data) = 0;
+  /// Begins a read-back of what was recorded so far leaves at [offset, offset + bytes), multiples
+  /// of 4, and hands it to the device; work recorded later does not wait for it.
+  virtual std::unique_ptr<Readback> read_later(const StoragePtr& from,
+                                               uint64_t offset,
+                                               uint64_t bytes);
+  /// Records what `work` asks for instead of running it. Tensors that `work` makes stay alive and
+  /// are written anew by every replay; it must not upload, read back or copy between buffers.
+  /// Null where nothing is gained by it (CPU): then `work` was not called.
+  virtual std::shared_ptr<const Captured> capture(const std::function<void()>& work);
+  /// Runs captured work and hands it to the device.
+  virtual void replay(const Captured& work);
   /// Hands everything recorded to the device.
   virtual void flush() = 0;
   /// Waits until everything recorded has run; throws what the device reported meanwhile.
@@ -121,9 +134,14 @@ class Backend {
   virtual void kv_write(const View& x, const View& slots, const View& cache);
   virtual void moe_route(const MoeRouteArgs& args, const View& experts, const View& weights);
   virtual void moe(const MoeArgs& args, const View& y);
+  virtual void moe_block(const MoeBlockArgs& args, const View& y);
   /// y = x + sin(exp(alpha) x)^2 / (exp(beta) + 1e-9), x [batch, channels, time], alpha and beta
   /// [channels]. Source: SnakeBeta of Qwen3-Omni's code2wav.
   virtual void snake_beta(const View& x, const View& alpha, const View& beta, const View& y);
+
+ protected:
+  /// The x of a linear op after its norm, if it has one.
+  View normed(const LinearArgs& args);
 };
 
 /// The backend whose memory `view` lies in is known to the tensor, not to the view; this helper

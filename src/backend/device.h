@@ -8,6 +8,12 @@
 
 namespace candela {
 
+enum class Profile {
+  Off,
+  Kernels,  ///< each dispatch, in a pass of its own: slower
+  Passes,   ///< whole passes, where the adapter has timestamps: how long the device is busy
+};
+
 /// How to open a WebGPU device.
 struct WgpuOptions {
   /// "auto" (Dawn, then wgpu-native), "dawn", "wgpu-native" or a path to a library. Empty: the
@@ -25,8 +31,8 @@ struct WgpuOptions {
   uint64_t memory_budget = 0;
   /// Folder where every dispatch is saved for replay; empty: off.
   std::string record;
-  /// Measure each dispatch with timestamp queries.
-  bool profile = false;
+  /// What to measure with timestamp queries.
+  Profile profile = Profile::Off;
   /// Of matrix products with many rows (prefill, encoders); few rows are always exact.
   Precision precision = Precision::Exact;
 };

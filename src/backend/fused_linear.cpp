@@ -79,8 +79,17 @@ View run_expert(Backend& backend, const MoeArgs& args, int64_t expert, const Cho
 
 }  // namespace
 
+View Backend::normed(const LinearArgs& args) {
+  if (!args.norm_weight) {
+    return args.x;
+  }
+  const View x = scratch(*this, args.x.shape());
+  rms_norm(args.x, *args.norm_weight, args.norm_eps, x);
+  return x;
+}
+
 void Backend::linear(const LinearArgs& args, const View& y) {
-  multiply(*this, args.x, args.weight, y);
+  multiply(*this, normed(args), args.weight, y);
   if (args.bias) {
     add_to(*this, *args.bias, y);
   }
@@ -120,6 +129,21 @@ void Backend::moe(const MoeArgs& args, const View& y) {
     const Layout index = tokens.layout.unsqueeze(1).broadcast_to(outputs.shape());
     scatter_add(outputs, 0, fused::with_layout(tokens, index), y);
   }
+}
+
+void Backend::moe_block(const MoeBlockArgs& args, const View& y) {
+  const View normed = scratch(*this, args.x.shape());
+  rms_norm(args.x, args.norm_weight, args.norm_eps, normed);
+  LinearArgs router;
+  router.x = normed;
+  router.weight = args.router;
+  const View logits = scratch(*this, Shape{args.x.dim(0), args.router.dim(0)});
+  linear(router, logits);
+  const Shape chosen{args.x.dim(0), args.experts_per_token};
+  const View experts = scratch(*this, chosen, DType::U32);
+  const View weights = scratch(*this, chosen);
+  moe_route({logits, args.normalize}, experts, weights);
+  moe({normed, experts, weights, args.gate, args.up, args.down, args.x}, y);
 }
 
 }  // namespace candela

@@ -27,6 +27,7 @@ struct Limits {
   bool timestamps = false;
   bool software = false;  ///< a CPU that poses as a GPU (llvmpipe, SwiftShader)
   bool holds_i64_and_u8 = false;
+  bool captures = false;  ///< Backend::capture saves work on the host
 
   /// Whether tensors of this dtype can live on the device.
   bool holds(DType dtype) const {

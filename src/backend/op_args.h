@@ -79,9 +79,11 @@ struct RopeArgs {
   float norm_eps = 0.0f;
 };
 
-/// y = x weight^T + bias + residual.
+/// y = norm(x) weight^T + bias + residual.
 struct LinearArgs {
-  View x;                    ///< [rows, in], F32
+  View x;                           ///< [rows, in], F32
+  std::optional<View> norm_weight;  ///< [in]: RMSNorm of each row of x before the product
+  float norm_eps = 0.0f;
   View weight;               ///< [out, in]: F32, F16, BF16 or blocks; contiguous; may be segmented
   std::optional<View> bias;  ///< [out], F32, F16 or BF16
   std::optional<View> residual;  ///< [rows, out], F32; added last
@@ -120,6 +122,17 @@ struct MoeArgs {
   View gate, up;  ///< [experts, inner, hidden], F32, F16, BF16 or blocks; may be segmented
   View down;      ///< [experts, hidden, inner]
   std::optional<View> residual;  ///< [tokens, hidden], F32, contiguous
+};
+
+/// y = x + moe(n, moe_route(n router^T)), n = RMSNorm(x).
+struct MoeBlockArgs {
+  View x;            ///< [tokens, hidden], F32, contiguous
+  View norm_weight;  ///< [hidden]
+  float norm_eps = 0.0f;
+  View router;  ///< [experts, hidden], any weight type
+  int64_t experts_per_token = 0;
+  bool normalize = true;
+  View gate, up, down;  ///< as in MoeArgs
 };
 
 }  // namespace candela

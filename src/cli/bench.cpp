@@ -11,6 +11,7 @@
 #include "cli/session.h"
 #include "cli/terminal.h"
 #include "engine/find_model.h"
+#include "models/text/decode_batch.h"
 #include "tensor/ops.h"
 
 namespace candela::cli {
@@ -34,7 +35,10 @@ struct Row {
   std::string test;
   std::vector<double> tokens_per_second;
   double dispatches_per_token = 0.0, readbacks_per_token = 0.0;
+  double busy_seconds = 0.0, seconds = 0.0;  ///< of the device and of the clock
 
+  /// Share of the time in which the device had nothing to do.
+  double idle() const { return 1.0 - busy_seconds / seconds; }
   double mean() const {
     return std::accumulate(tokens_per_second.begin(), tokens_per_second.end(), 0.0) /
            static_cast<double>(tokens_per_second.size());
@@ -89,10 +93,14 @@ class Bench {
       for (nn::KvSequence& sequence : sequences) {
         prefill(sequence, std::max<int64_t>(depth, 1));
       }
+      model_.device().synchronize();
+      busy();
       const engine::Stopwatch watch;
       const Counters before = counters();
       decode(sequences, length);
       const double seconds = watch.seconds();
+      row.busy_seconds += counted ? busy() : 0.0;
+      row.seconds += counted ? seconds : 0.0;
       if (counted) {
         record(row, length * batch, seconds, before);
         row.dispatches_per_token *= static_cast<double>(batch);
@@ -138,16 +146,33 @@ class Bench {
   }
 
   void decode(std::vector<nn::KvSequence>& sequences, int64_t steps) {
-    std::vector<uint32_t> last = made_up_prompt(static_cast<int64_t>(sequences.size()),
-                                                model_.config().vocab_size, flags_.seed + 1);
-    for (int64_t step = 0; step < steps; ++step) {
-      std::vector<nn::StepRow> rows;
-      for (size_t i = 0; i < sequences.size(); ++i) {
-        rows.push_back({&sequences[i], {&last[i], 1}, false});
-      }
-      std::vector<uint32_t> next = argmax(model_.forward(rows, cache_), -1).to_vec<uint32_t>();
-      last = std::move(next);
+    std::vector<nn::KvSequence*> all;
+    for (nn::KvSequence& sequence : sequences) {
+      all.push_back(&sequence);
     }
+    models::DecodeBatch batch(model_, cache_, std::move(all),
+                              made_up_prompt(static_cast<int64_t>(sequences.size()),
+                                             model_.config().vocab_size, flags_.seed + 1));
+    for (int64_t step = 0; step < steps; ++step) {
+      batch.submit();
+      if (batch.in_flight() > 1) {
+        batch.take();
+      }
+    }
+    while (batch.in_flight() > 0) {
+      batch.take();
+    }
+  }
+
+  /// Seconds that passes took on the device since the last call; 0 where they are not timed.
+  double busy() const {
+    double seconds = 0.0;
+    if (flags_.device.profile == Profile::Passes) {
+      for (const KernelTime& time : model_.device().backend().take_profile()) {
+        seconds += time.nanoseconds / 1e9;
+      }
+    }
+    return seconds;
   }
 
   const BenchFlags& flags_;
@@ -179,19 +204,23 @@ void print(const Device& device,
            double bandwidth,
            const std::vector<Row>& rows) {
   const double bytes = static_cast<double>(config.active_parameters()) * 2.0;
-  std::string text =
-      fmt::format("{}\nBF16 matrix x vector: {:.1f} GB/s\n| {:16} | {:>20} | {:>12} | {:>10} |\n",
-                  device.name(), bandwidth / 1e9, "test", "tokens/s", "dispatches", "bandwidth");
+  std::string text = fmt::format(
+      "{}\nBF16 matrix x vector: {:.1f} GB/s\n| {:16} | {:>20} | {:>12} | {:>10} | {:>7} |\n",
+      device.name(), bandwidth / 1e9, "test", "tokens/s", "dispatches", "bandwidth", "idle");
   for (const Row& row : rows) {
     const bool decode = row.test.starts_with("tg");
     const bool single = decode && row.test.find(" x ") == std::string::npos;
     text +=
-        fmt::format("| {:16} | {:>11.2f} ± {:>6.2f} | {:>12.1f} | {:>10} |\n", row.test, row.mean(),
-                    row.deviation(), row.dispatches_per_token,
-                    single ? fmt::format("{:.0f} %", 100.0 * row.mean() * bytes / bandwidth) : "");
+        fmt::format("| {:16} | {:>11.2f} ± {:>6.2f} | {:>12.1f} | {:>10} | {:>7} |\n", row.test,
+                    row.mean(), row.deviation(), row.dispatches_per_token,
+                    single ? fmt::format("{:.0f} %", 100.0 * row.mean() * bytes / bandwidth) : "",
+                    row.busy_seconds > 0 ? fmt::format("{:.1f} %", 100.0 * row.idle()) : "");
   }
   write_out(text);
   for (const KernelTime& time : device.backend().take_profile()) {
+    if (time.name == "pass") {
+      continue;
+    }
     write_out(fmt::format(
         "| {:28} | {:>8} x | {:>10.1f} us |\n", time.name, time.count,
         time.nanoseconds / 1e3 / static_cast<double>(std::max<uint64_t>(time.count, 1))));
@@ -210,6 +239,9 @@ void print_json(const Device& device, double bandwidth, const std::vector<Row>& 
                               {"samples", row.tokens_per_second},
                               {"dispatches_per_token", row.dispatches_per_token},
                               {"readbacks_per_token", row.readbacks_per_token}});
+    if (row.busy_seconds > 0) {
+      out["results"].back()["idle"] = row.idle();
+    }
   }
   out["device_bytes"] = device.counters().bytes_in_use;
   write_out(out.dump(2) + "\n");
@@ -267,6 +299,7 @@ int bench(const BenchFlags& flags) {
 
 std::function<int()> setup_bench(CLI::App& app) {
   auto flags = std::make_shared<BenchFlags>();
+  flags->device.profile = Profile::Passes;
   app.add_option("MODEL", flags->model, "a folder, a .gguf file or Org/Name of the HF cache");
   app.add_option("--synthetic", flags->synthetic,
                  "a config.json: random weights made on the device");
@@ -284,7 +317,9 @@ std::function<int()> setup_bench(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--kv-type", flags->kv_type, "f32 or bf16")->capture_default_str();
   app.add_option("--seed", flags->seed, "of random weights and prompts")->capture_default_str();
-  app.add_flag("--profile", flags->device.profile, "time of each kernel, by timestamp queries");
+  app.add_flag_callback(
+      "--profile", [flags] { flags->device.profile = Profile::Kernels; },
+      "time of each kernel, by timestamp queries");
   app.add_flag("--json", flags->json, "one JSON object");
   app.add_flag("-q,--quiet", flags->quiet, "nothing on stderr but errors");
   flags->device.declare(app);

@@ -17,7 +17,7 @@ struct DeviceFlags {
   int threads = 0;
   std::string memory_limit;
   std::string record;
-  bool profile = false;
+  Profile profile = Profile::Off;
   std::string precision = "auto";
 
   void declare(CLI::App& app);

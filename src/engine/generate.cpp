@@ -4,11 +4,15 @@
 #include <memory>
 
 #include "base/error.h"
+#include "models/text/decode_batch.h"
 #include "tensor/ops.h"
 
 namespace candela::engine {
 
 namespace {
+
+/// Steps that the device has in hand while the host looks at the one before.
+constexpr size_t kStepsAhead = 2;
 
 /// One request on its way: its cache pages, its sampler, what it has said so far.
 struct Running {
@@ -57,8 +61,7 @@ class Loop {
     }
     out_.stats.prefill_seconds = watch.seconds();
     watch.restart();
-    while (decode()) {
-    }
+    decode_all();
     out_.stats.decode_seconds = watch.seconds();
     return std::move(out_);
   }
@@ -99,36 +102,85 @@ class Loop {
       logits = model_.forward({&row, 1}, cache_, options_.trace);
     }
     const size_t which[] = {index};
-    accept(which, logits.narrow(0, logits.dim(0) - 1, 1));
+    accept(which, sample(which, logits.narrow(0, logits.dim(0) - 1, 1)));
   }
 
-  bool decode() {
-    std::vector<nn::StepRow> rows;
+  void decode_all() {
+    for (std::vector<size_t> which = active(); !which.empty(); which = active()) {
+      const Counters before = counters();
+      if (drawn_on_device(which)) {
+        decode_ahead(which);
+      } else {
+        decode_step(which);
+      }
+      out_.stats.decode_dispatches += counters().dispatches - before.dispatches;
+      out_.stats.decode_readbacks += counters().readbacks - before.readbacks;
+    }
+  }
+
+  std::vector<size_t> active() const {
     std::vector<size_t> which;
     for (size_t i = 0; i < running_.size(); ++i) {
       if (!running_[i].done) {
         which.push_back(i);
-        rows.push_back({&running_[i].sequence, {&running_[i].last, 1}, false});
       }
     }
-    if (rows.empty()) {
-      return false;
+    return which;
+  }
+
+  /// One step whose logits come to the host.
+  void decode_step(std::span<const size_t> which) {
+    std::vector<nn::StepRow> rows;
+    for (const size_t i : which) {
+      rows.push_back({&running_[i].sequence, {&running_[i].last, 1}, false});
     }
-    const Counters before = counters();
-    accept(which, model_.forward(rows, cache_));
+    accept(which, sample(which, model_.forward(rows, cache_)));
     ++out_.stats.decode_steps;
-    out_.stats.decode_dispatches += counters().dispatches - before.dispatches;
-    out_.stats.decode_readbacks += counters().readbacks - before.readbacks;
-    return true;
+  }
+
+  /// Steps whose tokens stay on the device, until one of the requests is done. The host reads ids
+  /// one step behind, so the last step may have been in vain for those that ended meanwhile.
+  void decode_ahead(std::span<const size_t> which) {
+    std::vector<nn::KvSequence*> sequences;
+    std::vector<uint32_t> last;
+    int64_t left = INT64_MAX;
+    for (const size_t i : which) {
+      sequences.push_back(&running_[i].sequence);
+      last.push_back(running_[i].last);
+      left = std::min(left, tokens_left(running_[i]));
+    }
+    models::DecodeBatch batch(model_, cache_, std::move(sequences), last);
+    bool ending = false;
+    while (!ending || batch.in_flight() > 0) {
+      while (!ending && left > 0 && batch.in_flight() < kStepsAhead) {
+        batch.submit();
+        --left;
+      }
+      if (batch.in_flight() == 0) {
+        break;
+      }
+      accept(which, batch.take());
+      ++out_.stats.decode_steps;
+      ending = active().size() < which.size();
+    }
+  }
+
+  /// How many more tokens this request may get.
+  int64_t tokens_left(const Running& one) const {
+    const auto said = static_cast<int64_t>(one.history.size() - one.request->ids.size());
+    return std::min(one.request->max_new_tokens - said,
+                    model_.config().max_positions - static_cast<int64_t>(one.history.size()));
   }
 
   const Counters& counters() const { return model_.device().counters(); }
 
-  /// Draws one token for each row of `logits` and decides who is done.
-  void accept(std::span<const size_t> which, const Tensor& logits) {
-    const std::vector<uint32_t> ids = sample(which, logits);
+  /// Takes one token for each of the requests and decides who is done.
+  void accept(std::span<const size_t> which, const std::vector<uint32_t>& ids) {
     for (size_t row = 0; row < which.size(); ++row) {
       Running& one = running_[which[row]];
+      if (one.done) {
+        continue;
+      }
       Answer& answer = out_.answers[which[row]];
       one.last = ids[row];
       one.history.push_back(ids[row]);
@@ -147,16 +199,17 @@ class Loop {
     }
   }
 
-  /// One read-back a step: the best ids for greedy answers, else the logits.
+  /// Whether these requests need nothing from the host but the largest logit's id.
+  bool drawn_on_device(std::span<const size_t> which) const {
+    return !options_.all_logits && std::ranges::all_of(which, [&](size_t i) {
+      const nn::SamplingOptions& o = running_[i].sampler.options();
+      return o.greedy() && o.repetition_penalty == 1.0f && o.suppress.empty();
+    });
+  }
+
+  /// One read-back: the best ids for greedy answers, else the logits.
   std::vector<uint32_t> sample(std::span<const size_t> which, const Tensor& logits) {
-    const auto all = [&](auto&& test) {
-      return std::ranges::all_of(which,
-                                 [&](size_t i) { return test(running_[i].sampler.options()); });
-    };
-    const auto plain = [](const nn::SamplingOptions& options) {
-      return options.repetition_penalty == 1.0f && options.suppress.empty();
-    };
-    if (!options_.all_logits && all([&](const auto& o) { return o.greedy() && plain(o); })) {
+    if (drawn_on_device(which)) {
       return greedy(logits);
     }
     const std::vector<float> values = logits.to_vec<float>();

@@ -8,9 +8,9 @@ Attention Attention::load(const Weights& weights, const Sizes& sizes) {
   const int64_t q_size = sizes.heads * sizes.head_dim;
   const int64_t kv_size = sizes.kv_heads * sizes.head_dim;
   Attention attention;
-  attention.q = Linear::load(weights.pp("q_proj"), sizes.hidden, q_size, sizes.bias);
-  attention.k = Linear::load(weights.pp("k_proj"), sizes.hidden, kv_size, sizes.bias);
-  attention.v = Linear::load(weights.pp("v_proj"), sizes.hidden, kv_size, sizes.bias);
+  const std::string names[] = {"q_proj", "k_proj", "v_proj"};
+  const int64_t widths[] = {q_size, kv_size, kv_size};
+  attention.qkv = LinearGroup::load(weights, names, sizes.hidden, widths, sizes.bias);
   attention.o = Linear::load(weights.pp("o_proj"), q_size, sizes.hidden, sizes.bias);
   if (sizes.qk_norm) {
     attention.q_norm = RmsNorm::load(weights.pp("q_norm"), sizes.head_dim, sizes.eps);
@@ -24,21 +24,25 @@ Attention Attention::load(const Weights& weights, const Sizes& sizes) {
 }
 
 Tensor Attention::operator()(const Tensor& x,
-                             const Tensor& residual,
+                             const RmsNorm& norm,
                              const Step& step,
                              const Rotary& rotary,
                              const KvCache& cache,
                              int64_t layer,
                              const Trace& trace) const {
-  const Tensor query = q(x).reshape({step.tokens, heads, head_dim});
-  const Tensor key = k(x).reshape({step.tokens, kv_heads, head_dim});
-  const Tensor value = v(x);
-  const auto rotate = [&](const Tensor& states, const std::optional<RmsNorm>& norm) {
+  if (trace.wants("ln1")) {
+    trace("ln1", norm(x));
+  }
+  const std::vector<Tensor> projected = qkv(x, norm);
+  const Tensor query = projected[0].reshape({step.tokens, heads, head_dim});
+  const Tensor key = projected[1].reshape({step.tokens, kv_heads, head_dim});
+  const Tensor value = projected[2];
+  const auto rotate = [&](const Tensor& states, const std::optional<RmsNorm>& head_norm) {
     RopeOptions options;
     options.interleaved = interleaved_rope;
-    if (norm) {
-      options.norm_weight = norm->weight;
-      options.norm_eps = norm->eps;
+    if (head_norm) {
+      options.norm_weight = head_norm->weight;
+      options.norm_eps = head_norm->eps;
     }
     return rope(states, rotary.cos(), rotary.sin(), step.positions, options);
   };
@@ -61,7 +65,7 @@ Tensor Attention::operator()(const Tensor& x,
   if (trace.wants("attn")) {
     trace("attn", o(context));
   }
-  return o(context, residual);
+  return o(context, x);
 }
 
 }  // namespace candela::nn

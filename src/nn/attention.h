@@ -14,7 +14,8 @@ namespace candela::nn {
 /// Causal self-attention with grouped key/value heads, rotary positions, optional per-head RMSNorm
 /// of queries and keys, over a paged cache.
 struct Attention {
-  Linear q, k, v, o;
+  LinearGroup qkv;
+  Linear o;
   std::optional<RmsNorm> q_norm, k_norm;
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   bool interleaved_rope = false;  ///< rotate pairs (2i, 2i + 1), as GGUF stores Llama's rows
@@ -28,9 +29,10 @@ struct Attention {
   };
   static Attention load(const Weights& weights, const Sizes& sizes);
 
-  /// x and residual [tokens, hidden], F32. Writes the new keys and values into the cache's `layer`.
+  /// x + attention(norm(x)); x [tokens, hidden], F32. Writes the new keys and values into the
+  /// cache's `layer`.
   Tensor operator()(const Tensor& x,
-                    const Tensor& residual,
+                    const RmsNorm& norm,
                     const Step& step,
                     const Rotary& rotary,
                     const KvCache& cache,

@@ -34,11 +34,18 @@ class KvCache {
   /// Hands the sequence's pages back and empties it.
   void release(KvSequence& sequence);
 
+  /// Where a position of the sequence lies: page * kPage + place in the page.
+  static int64_t slot_of(const KvSequence& sequence, int64_t position) {
+    return sequence.pages[static_cast<size_t>(position / kPage)] * kPage + position % kPage;
+  }
+
   const Tensor& keys(int64_t layer) const { return keys_[static_cast<size_t>(layer)]; }
   const Tensor& values(int64_t layer) const { return values_[static_cast<size_t>(layer)]; }
   /// Bytes that one position takes in all layers.
   int64_t bytes_per_position() const;
   int64_t capacity() const { return capacity_pages_ * kPage; }
+  /// Changes when the tensors of `keys` and `values` do.
+  int64_t generation() const { return capacity_pages_; }
 
  private:
   void grow(int64_t pages);

@@ -1,7 +1,11 @@
 #pragma once
 
 #include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
+#include "nn/norm.h"
 #include "tensor/ops.h"
 #include "weights/weights.h"
 
@@ -25,6 +29,27 @@ struct Linear {
   Tensor operator()(const Tensor& x, const std::optional<Tensor>& residual = std::nullopt) const {
     return linear(x, weight, bias, residual);
   }
+  /// The same of norm(x), which is never stored where few rows are multiplied.
+  Tensor operator()(const Tensor& x, const RmsNorm& norm) const {
+    return norm_linear(x, norm.weight, norm.eps, weight, bias);
+  }
+};
+
+/// Matrices that multiply the same x, like query, key and value: one product where their types let
+/// them be stacked, else one each.
+struct LinearGroup {
+  std::vector<Linear> products;
+  std::vector<int64_t> widths;  ///< rows of each matrix
+
+  /// Reads "NAME.weight" and "NAME.bias" of each name below `weights`.
+  static LinearGroup load(const Weights& weights,
+                          std::span<const std::string> names,
+                          int64_t in,
+                          std::span<const int64_t> widths,
+                          bool with_bias = false);
+  /// x [tokens, in] F32. One result [tokens, width] for each matrix; where they are stacked these
+  /// are columns of one tensor.
+  std::vector<Tensor> operator()(const Tensor& x, const RmsNorm& norm) const;
 };
 
 }  // namespace candela::nn

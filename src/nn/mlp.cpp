@@ -3,17 +3,22 @@
 namespace candela::nn {
 
 Mlp Mlp::load(const Weights& weights, int64_t hidden, int64_t inner) {
-  return {Linear::load(weights.pp("gate_proj"), hidden, inner),
-          Linear::load(weights.pp("up_proj"), hidden, inner),
+  const std::string names[] = {"gate_proj", "up_proj"};
+  const int64_t widths[] = {inner, inner};
+  return {LinearGroup::load(weights, names, hidden, widths),
           Linear::load(weights.pp("down_proj"), inner, hidden)};
 }
 
-Tensor Mlp::operator()(const Tensor& x, const Tensor& residual, const Trace& trace) const {
-  const Tensor inner = swiglu(gate(x), up(x));
+Tensor Mlp::operator()(const Tensor& x, const RmsNorm& norm, const Trace& trace) const {
+  if (trace.wants("ln2")) {
+    trace("ln2", norm(x));
+  }
+  const std::vector<Tensor> both = gate_up(x, norm);
+  const Tensor inner = swiglu(both[0], both[1]);
   if (trace.wants("mlp")) {
     trace("mlp", down(inner));
   }
-  return down(inner, residual);
+  return down(inner, x);
 }
 
 Moe Moe::load(const Weights& weights, const Sizes& sizes) {
@@ -29,16 +34,28 @@ Moe Moe::load(const Weights& weights, const Sizes& sizes) {
   return moe;
 }
 
-Tensor Moe::operator()(const Tensor& x, const Tensor& residual, const Trace& trace) const {
-  const Tensor logits = router(x);
+void Moe::record(const Tensor& x, const RmsNorm& norm, const Trace& trace) const {
+  const Tensor normed = norm(x);
+  const Tensor logits = router(normed);
   const auto route = moe_route(logits, experts_per_token, normalize);
+  trace("ln2", normed);
   trace("router_logits", logits);
   trace("router_idx", route.first);
   trace("router_w", route.second);
   if (trace.wants("mlp")) {
-    trace("mlp", moe(x, route, gate, up, down));
+    trace("mlp", moe(normed, route, gate, up, down));
   }
-  return moe(x, route, gate, up, down, residual);
+}
+
+Tensor Moe::operator()(const Tensor& x, const RmsNorm& norm, const Trace& trace) const {
+  if (trace.record) {
+    record(x, norm, trace);
+  }
+  MoeBlockOptions options;
+  options.norm_eps = norm.eps;
+  options.experts_per_token = experts_per_token;
+  options.normalize = normalize;
+  return moe_block(x, norm.weight, router.weight, gate, up, down, options);
 }
 
 }  // namespace candela::nn

@@ -5,16 +5,17 @@
 
 namespace candela::nn {
 
-/// down(silu(gate x) * up x) + residual.
+/// x + down(silu(gate n) * up n), n = norm(x).
 struct Mlp {
-  Linear gate, up, down;
+  LinearGroup gate_up;
+  Linear down;
 
   static Mlp load(const Weights& weights, int64_t hidden, int64_t inner);
-  /// x, residual and result [tokens, hidden], F32.
-  Tensor operator()(const Tensor& x, const Tensor& residual, const Trace& trace) const;
+  /// x and result [tokens, hidden], F32.
+  Tensor operator()(const Tensor& x, const RmsNorm& norm, const Trace& trace) const;
 };
 
-/// Sparse mixture of experts: softmax router, the best k experts, weighted sum + residual.
+/// x + a sparse mixture of experts of norm(x): softmax router, weighted sum of the best k experts.
 struct Moe {
   Linear router;          ///< [experts, hidden]
   Tensor gate, up, down;  ///< [experts, inner, hidden], down [experts, hidden, inner]
@@ -27,7 +28,10 @@ struct Moe {
   };
   /// Reads "gate" (the router) and "experts.N.{gate,up,down}_proj", stacked without a copy.
   static Moe load(const Weights& weights, const Sizes& sizes);
-  Tensor operator()(const Tensor& x, const Tensor& residual, const Trace& trace) const;
+  Tensor operator()(const Tensor& x, const RmsNorm& norm, const Trace& trace) const;
+
+ private:
+  void record(const Tensor& x, const RmsNorm& norm, const Trace& trace) const;
 };
 
 }  // namespace candela::nn

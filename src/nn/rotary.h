@@ -17,6 +17,7 @@ class Rotary {
 
   /// Makes sure that positions below `count` are in the table.
   void reserve(int64_t count);
+  int64_t count() const { return count_; }
   const Tensor& cos() const { return cos_; }  ///< [positions, head_dim / 2], F32
   const Tensor& sin() const { return sin_; }
 

@@ -18,9 +18,8 @@ void add_row(Parts& parts, const StepRow& row, uint32_t sequence_row) {
   CANDELA_ASSERT(count > 0, "a step row has no tokens");
   for (int64_t i = 0; i < count; ++i) {
     const int64_t position = row.sequence->length + i;
-    const uint32_t page = row.sequence->pages[static_cast<size_t>(position / KvCache::kPage)];
     parts.positions.push_back(static_cast<uint32_t>(position));
-    parts.slots.push_back(static_cast<uint32_t>(page * KvCache::kPage + position % KvCache::kPage));
+    parts.slots.push_back(static_cast<uint32_t>(KvCache::slot_of(*row.sequence, position)));
     parts.spans.insert(parts.spans.end(), {0u, static_cast<uint32_t>(position + 1), sequence_row});
     if (row.all_logits || i == count - 1) {
       parts.logit_rows.push_back(static_cast<uint32_t>(parts.ids.size()));
@@ -47,6 +46,7 @@ Step Step::pack(std::span<const StepRow> rows, KvCache& cache, const Device& dev
     parts.pages.resize(static_cast<size_t>(&row - rows.data() + 1) * max_pages, 0u);
   }
   step.tokens = static_cast<int64_t>(parts.ids.size());
+  step.lone = parts.ids.size() == rows.size();
   step.every_row = parts.logit_rows.size() == parts.ids.size();
 
   std::vector<uint32_t> packed;

@@ -28,6 +28,7 @@ struct Step {
   int64_t tokens = 0;
   int64_t max_span = 0;    ///< longest context of any token
   bool every_row = false;  ///< logit_rows names all tokens in order
+  bool lone = false;       ///< no sequence has more than one new token
 
   /// Reserves cache pages for the rows and packs them. Advances no sequence.
   static Step pack(std::span<const StepRow> rows, KvCache& cache, const Device& device);

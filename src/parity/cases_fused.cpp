@@ -233,6 +233,55 @@ void add_moe(Table& table) {
   }
 }
 
+void add_moe_block(Table& table) {
+  const auto add = [&](const std::string& what, DType dtype, const MoeShape& s, bool normalize) {
+    Case out;
+    out.name = fmt::format("moe_block/{}/{}", dtype_name(dtype), what);
+    out.op = "moe_block";
+    out.dtype = dtype;
+    out.basic = what == "plain";
+    out.inputs = [=] {
+      const auto weight = [&](const Shape& shape, uint64_t seed) {
+        return is_quantized(dtype) ? quantized(shape, seed, dtype, 0.2)
+                                   : normal(shape, seed, dtype, 0.2);
+      };
+      return Hosts{normal({s.tokens, s.hidden}, 1),
+                   normal({s.hidden}, 6, s.k % 2 == 0 ? DType::BF16 : DType::F32),
+                   weight({s.experts, s.hidden}, 7),
+                   weight({s.experts, s.inner, s.hidden}, 2),
+                   weight({s.experts, s.inner, s.hidden}, 3),
+                   weight({s.experts, s.hidden, s.inner}, 4)};
+    };
+    out.run = [=](const Tensors& in, const Device&) {
+      return Tensors{moe_block(in[0], in[1], in[2], in[3], in[4], in[5], {kEps, s.k, normalize})};
+    };
+    out.reference = [=](const Hosts& in) {
+      Host x = in[0];
+      x.values = ref_rms_norm(in[0], in[1], static_cast<double>(kEps));
+      Host logits = numbers({s.tokens, s.experts}, ref_linear(x, in[2], nullptr, nullptr));
+      const std::vector<Numbers> route = ref_moe_route(logits, s.k, normalize);
+      return std::vector<Numbers>{ref_moe(x, numbers({s.tokens, s.k}, route[0], DType::U32),
+                                          numbers({s.tokens, s.k}, route[1]), in[3], in[4], in[5],
+                                          &in[0])};
+    };
+    table.push_back(out);
+  };
+  for (const DType dtype : {DType::F32, DType::BF16, DType::F16, DType::Q8_0}) {
+    add("plain", dtype, {1, 2, 5, 32, 64}, true);
+    add("raw_weights", dtype, {1, 8, 17, 64, 96}, false);
+    add("three_tokens", dtype, {3, 4, 8, 32, 64}, true);
+    add("all_experts", dtype, {1, 4, 4, 96, 32}, true);
+    // Beyond 64 KiB: several segments where bindings are that small.
+    add("large", dtype, {1, 2, 12, 96, 128}, true);
+    if (!is_quantized(dtype)) {
+      add("odd_inner", dtype, {1, 3, 7, 33, 40}, true);
+      add("odd", dtype, {1, 3, 7, 33, 17}, true);
+    }
+  }
+  add("many_experts", DType::BF16, {1, 7, 256, 8, 16}, true);
+  add("too_many_experts", DType::BF16, {1, 7, 300, 8, 16}, false);
+}
+
 }  // namespace
 
 void add_fused(Table& table) {
@@ -241,6 +290,7 @@ void add_fused(Table& table) {
   add_activations(table);
   add_route(table);
   add_moe(table);
+  add_moe_block(table);
 }
 
 }  // namespace candela::parity

@@ -130,9 +130,47 @@ void add_linear(Table& table) {
   table.push_back(deep);
 }
 
+void add_norm_linear(Table& table) {
+  constexpr float kEps = 1e-6f;
+  const auto add = [&](const std::string& what, const Host& x, const Host& norm, const Host& w) {
+    Case out;
+    out.name = "norm_linear/" + what;
+    out.op = "norm_linear";
+    out.dtype = w.dtype;
+    out.basic = what.starts_with("plain");
+    out.inputs = [=] { return Hosts{x, norm, w, normal({w.shape[0]}, 6)}; };
+    out.run = [](const Tensors& t, const Device&) {
+      return Tensors{norm_linear(t[0], t[1], kEps, t[2]),
+                     norm_linear(t[0], t[1], kEps, t[2], t[3])};
+    };
+    out.reference = [](const Hosts& h) {
+      Host normed = h[0];
+      normed.values = ref_rms_norm(h[0], h[1], static_cast<double>(kEps));
+      return std::vector<Numbers>{ref_linear(normed, h[2], nullptr, nullptr),
+                                  ref_linear(normed, h[2], &h[3], nullptr)};
+    };
+    add_with_layouts(table, out);
+  };
+  for (const DType norm : {DType::F32, DType::BF16, DType::F16}) {
+    for (const int64_t rows : {1, 3, 9, 70}) {
+      add(fmt::format("plain_{}_{}", dtype_name(norm), rows), normal({rows, 64}, 1),
+          normal({64}, 2, norm), weight(19, 64, DType::BF16));
+    }
+  }
+  for (const int64_t width : {8, 50, 136, 520, 2048}) {
+    add(fmt::format("in_{}", width), normal({2, width}, 3), normal({width}, 4, DType::BF16),
+        weight(33, width, DType::BF16));
+  }
+  add("Q8_0", normal({1, 96}, 5), normal({96}, 4), weight(21, 96, DType::Q8_0));
+  add("outliers", outliers({2, 256}, 5), normal({256}, 4, DType::BF16),
+      weight(40, 256, DType::BF16));
+  add("zeros", filled({1, 64}, 0), normal({64}, 4), weight(5, 64, DType::F32));
+}
+
 }  // namespace
 
 void add_linalg(Table& table) {
+  add_norm_linear(table);
   add_matmul(table);
   add_linear(table);
 }

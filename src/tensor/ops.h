@@ -64,6 +64,8 @@ Tensor var(const Tensor& x, int axis, bool keepdim = false);
 Tensor sum_all(const Tensor& x);
 /// U32; the first of equals.
 Tensor argmax(const Tensor& x, int axis, bool keepdim = false);
+/// In place: ids (U32) receives argmax(x, -1); 2^32 - 1 for a row that holds a NaN.
+void argmax_into(const Tensor& x, const Tensor& ids);
 Tensor argmin(const Tensor& x, int axis, bool keepdim = false);
 Tensor log_sum_exp(const Tensor& x, int axis, bool keepdim = false);
 Tensor cumsum(const Tensor& x, int axis);
@@ -91,6 +93,13 @@ Tensor linear(const Tensor& x,
               const Tensor& weight,
               const std::optional<Tensor>& bias = std::nullopt,
               const std::optional<Tensor>& residual = std::nullopt);
+
+/// rms_norm(x, norm_weight, eps) and then linear, without the tensor between them.
+Tensor norm_linear(const Tensor& x,
+                   const Tensor& norm_weight,
+                   float eps,
+                   const Tensor& weight,
+                   const std::optional<Tensor>& bias = std::nullopt);
 
 // --- Convolution
 // -----------------------------------------------------------------------------------
@@ -159,6 +168,20 @@ Tensor moe(const Tensor& x,
            const Tensor& up,
            const Tensor& down,
            const std::optional<Tensor>& residual = std::nullopt);
+struct MoeBlockOptions {
+  float norm_eps = 0.0f;
+  int64_t experts_per_token = 0;
+  bool normalize = true;  ///< the weights of a token's experts sum to 1
+};
+/// x + moe(n, moe_route(linear(n, router))), n = rms_norm(x, norm_weight); router [experts,
+/// hidden].
+Tensor moe_block(const Tensor& x,
+                 const Tensor& norm_weight,
+                 const Tensor& router,
+                 const Tensor& gate,
+                 const Tensor& up,
+                 const Tensor& down,
+                 const MoeBlockOptions& options);
 Tensor snake_beta(const Tensor& x, const Tensor& alpha, const Tensor& beta);
 
 }  // namespace candela

@@ -23,6 +23,12 @@ void require_grouped_heads(const Call& call, int64_t heads, int64_t kv_heads) {
   }
 }
 
+void require_expert_count(const Call& call, int64_t k, int64_t experts) {
+  if (k < 1 || k > 64 || k > experts) {
+    call.invalid("k is {}, it has to lie in 1..64 and not exceed the number of experts", k);
+  }
+}
+
 // Expert weights: floats or blocks, whole.
 View expert_view(const Call& call, const Tensor& weight) {
   if (is_integer(weight.dtype())) {
@@ -172,9 +178,7 @@ void kv_write(const Tensor& cache, const Tensor& slots, const Tensor& x) {
 std::pair<Tensor, Tensor> moe_route(const Tensor& logits, int64_t k, bool normalize) {
   const Call call("moe_route", {{"logits", &logits}});
   call.require_rank(logits, 2);
-  if (k < 1 || k > 64 || k > logits.dim(1)) {
-    call.invalid("k is {}, it has to lie in 1..64 and not exceed the number of experts", k);
-  }
+  require_expert_count(call, k, logits.dim(1));
   MoeRouteArgs args;
   args.logits = as_f32(call, logits).view();
   args.normalize = normalize;
@@ -220,6 +224,44 @@ Tensor moe(const Tensor& x,
   }
   Tensor y = call.output(x.shape());
   call.backend().moe(args, y.view());
+  return y;
+}
+
+Tensor moe_block(const Tensor& x,
+                 const Tensor& norm_weight,
+                 const Tensor& router,
+                 const Tensor& gate,
+                 const Tensor& up,
+                 const Tensor& down,
+                 const MoeBlockOptions& options) {
+  const Call call("moe_block", {{"x", &x},
+                                {"norm_weight", &norm_weight},
+                                {"router", &router},
+                                {"gate", &gate},
+                                {"up", &up},
+                                {"down", &down}});
+  call.require_rank(x, 2);
+  call.require_rank(router, 2);
+  call.require_rank(gate, 3);
+  call.require_float(norm_weight);
+  call.require_shape(norm_weight, Shape{x.dim(1)});
+  call.require_shape(router, Shape{gate.dim(0), x.dim(1)});
+  call.require_shape(gate, Shape{gate.dim(0), gate.dim(1), x.dim(1)});
+  call.require_shape(up, gate.shape());
+  call.require_shape(down, Shape{gate.dim(0), x.dim(1), gate.dim(1)});
+  require_expert_count(call, options.experts_per_token, gate.dim(0));
+  MoeBlockArgs args;
+  args.x = as_f32(call, x).contiguous().view();
+  args.norm_weight = norm_weight.view();
+  args.norm_eps = options.norm_eps;
+  args.router = expert_view(call, router);
+  args.experts_per_token = options.experts_per_token;
+  args.normalize = options.normalize;
+  args.gate = expert_view(call, gate);
+  args.up = expert_view(call, up);
+  args.down = expert_view(call, down);
+  Tensor y = call.output(x.shape());
+  call.backend().moe_block(args, y.view());
   return y;
 }
 

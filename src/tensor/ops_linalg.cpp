@@ -35,14 +35,16 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   return y;
 }
 
-Tensor linear(const Tensor& x,
-              const Tensor& weight,
-              const std::optional<Tensor>& bias,
-              const std::optional<Tensor>& residual) {
-  const Call call("linear", {{"x", &x},
-                             {"weight", &weight},
-                             {"bias", bias ? &*bias : &x},
-                             {"residual", residual ? &*residual : &x}});
+namespace {
+
+/// The checks and the call of both linear ops; `call` names x, weight and the other operands.
+Tensor run_linear(const Call& call,
+                  const Tensor& x,
+                  const Tensor& weight,
+                  const std::optional<Tensor>& bias,
+                  const std::optional<Tensor>& residual,
+                  const Tensor* norm_weight,
+                  float eps) {
   call.axis(-1, x);
   call.require_rank(weight, 2);
   if (x.dim(-1) != weight.dim(1)) {
@@ -60,6 +62,12 @@ Tensor linear(const Tensor& x,
   LinearArgs args;
   args.x = as_f32(call, x).reshape({rows, x.dim(-1)}).view();
   args.weight = weight.contiguous().view();
+  if (norm_weight != nullptr) {
+    call.require_float(*norm_weight);
+    call.require_shape(*norm_weight, Shape{x.dim(-1)});
+    args.norm_weight = norm_weight->view();
+    args.norm_eps = eps;
+  }
   if (bias) {
     call.require_float(*bias);
     call.require_shape(*bias, Shape{weight.dim(0)});
@@ -72,6 +80,31 @@ Tensor linear(const Tensor& x,
   const Tensor y = call.output(Shape{rows, weight.dim(0)});
   call.backend().linear(args, y.view());
   return y.reshape(shape);
+}
+
+}  // namespace
+
+Tensor linear(const Tensor& x,
+              const Tensor& weight,
+              const std::optional<Tensor>& bias,
+              const std::optional<Tensor>& residual) {
+  const Call call("linear", {{"x", &x},
+                             {"weight", &weight},
+                             {"bias", bias ? &*bias : &x},
+                             {"residual", residual ? &*residual : &x}});
+  return run_linear(call, x, weight, bias, residual, nullptr, 0.0f);
+}
+
+Tensor norm_linear(const Tensor& x,
+                   const Tensor& norm_weight,
+                   float eps,
+                   const Tensor& weight,
+                   const std::optional<Tensor>& bias) {
+  const Call call("norm_linear", {{"x", &x},
+                                  {"norm_weight", &norm_weight},
+                                  {"weight", &weight},
+                                  {"bias", bias ? &*bias : &x}});
+  return run_linear(call, x, weight, bias, std::nullopt, &norm_weight, eps);
 }
 
 }  // namespace candela

@@ -91,6 +91,17 @@ Tensor sum_all(const Tensor& x) {
 Tensor argmax(const Tensor& x, int axis, bool keepdim) {
   return arg_reduce("argmax", ReduceKind::max, x, axis, keepdim);
 }
+void argmax_into(const Tensor& x, const Tensor& ids) {
+  const Call call("argmax_into", {{"x", &x}, {"ids", &ids}});
+  call.axis(-1, x);
+  call.require_float(x);
+  call.require_dtype(ids, DType::U32);
+  call.require_shape(ids, x.shape().removed(x.rank() - 1));
+  if (x.dim(-1) == 0) {
+    call.invalid("the last dimension is empty");
+  }
+  call.backend().arg_reduce(ReduceKind::max, x.view(), ids.view());
+}
 Tensor argmin(const Tensor& x, int axis, bool keepdim) {
   return arg_reduce("argmin", ReduceKind::min, x, axis, keepdim);
 }

@@ -125,6 +125,26 @@ Tensor Tensor::from_span(std::span<const T> values, const Shape& shape, const De
   return from_bytes(std::as_bytes(values), shape, dtype_of<T>(), device);
 }
 
+template <typename T>
+void Tensor::write(std::span<const T> values) const {
+  const Call call("write", {{"x", this}});
+  require_size(values.size(), elements(), shape(), "elements");
+  if (!is_contiguous() || dtype() != dtype_of<T>()) {
+    call.invalid("only gapless tensors are written, with elements of their own type");
+  }
+  const auto offset = static_cast<uint64_t>(dtype_bytes(dtype(), layout().offset));
+  device().backend().upload(view_.storage, offset, std::as_bytes(values));
+}
+
+std::unique_ptr<Readback> Tensor::read_later() const {
+  const Call call("read_later", {{"x", this}});
+  if (!is_contiguous() || dtype_bytes(dtype(), 1) != 4) {
+    call.invalid("only gapless tensors with elements of four bytes are read later");
+  }
+  return device().backend().read_later(view_.storage, static_cast<uint64_t>(layout().offset) * 4,
+                                       static_cast<uint64_t>(elements()) * 4);
+}
+
 // --- Views
 // ----------------------------------------------------------------------------------------
 
@@ -401,6 +421,7 @@ T Tensor::to_scalar() const {
 
 #define CANDELA_INSTANTIATE(T)                                                           \
   template Tensor Tensor::from_span<T>(std::span<const T>, const Shape&, const Device&); \
+  template void Tensor::write<T>(std::span<const T>) const;                              \
   template std::vector<T> Tensor::to_vec<T>() const;                                     \
   template std::vector<T> Tensor::to_vec1<T>() const;                                    \
   template std::vector<std::vector<T>> Tensor::to_vec2<T>() const;                       \

@@ -88,6 +88,9 @@ class Tensor {
   /// Overwrites the elements of this view with `from` (converted, broadcast).
   void copy_from(const Tensor& from) const;
   void fill(double value) const;
+  /// Overwrites the elements of this view, which lies gapless, from host memory. T as in from_span.
+  template <typename T>
+  void write(std::span<const T> values) const;
 
   // --- To the host (waits for the device) ----------------------------------------------------
   /// Row-major elements; T must be the type of `dtype()`, or float for any float type.
@@ -102,6 +105,9 @@ class Tensor {
   template <typename T>
   T to_scalar() const;
   std::vector<std::byte> to_bytes() const;
+  /// Begins a read-back of this view, which lies gapless and has elements of four bytes; work
+  /// recorded later does not delay it.
+  std::unique_ptr<Readback> read_later() const;
 
  private:
   View view_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "weights/near_names.h"
 #include "weights/synthetic.h"
@@ -232,6 +233,34 @@ Tensor Weights::get_stacked(int64_t count, std::string_view name, const Shape& e
     }
   }
   return load(pieces, stacked);
+}
+
+Tensor Weights::get_joined(std::span<const std::string> names,
+                           std::span<const Shape> expected) const {
+  CANDELA_ASSERT(!names.empty() && names.size() == expected.size(), "names without shapes");
+  Shape joined = expected.front();
+  for (const Shape& shape : expected.subspan(1)) {
+    joined[0] += shape[0];
+  }
+  if (is_synthetic()) {
+    Tensor made = state_->synthetic->make(full_name(fmt::format("{}", fmt::join(names, "+"))),
+                                          joined, inputs_of(expected.front()), device());
+    state_->advance(made.view().storage->bytes());
+    return made;
+  }
+  std::vector<const WeightInfo*> pieces;
+  for (size_t i = 0; i < names.size(); ++i) {
+    const WeightInfo& piece = require(names[i]);
+    const DType dtype = pieces.empty() ? piece.dtype : pieces.front()->dtype;
+    if (piece.shape != expected[i] || piece.dtype != dtype) {
+      fail(ErrorKind::CorruptData, Subject::Model,
+           "Tensor {} in {} is {} {}, but the model's configuration asks for {} {}.", piece.name,
+           piece.file, dtype_name(piece.dtype), to_string(piece.shape), dtype_name(dtype),
+           to_string(expected[i]));
+    }
+    pieces.push_back(&piece);
+  }
+  return load(pieces, joined);
 }
 
 void Weights::ignore(std::string_view prefix) const {

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,6 +63,10 @@ class Weights {
   /// If a renamer gives all of them one name, the file's tensor must itself be [count, ...].
   /// @throws as `get`, and CorruptData if the dtypes differ
   Tensor get_stacked(int64_t count, std::string_view name, const Shape& expected) const;
+  /// One tensor made of several that differ in their first dimension only, one after the other
+  /// without a copy in host memory: query, key and value rows as one matrix.
+  /// @throws as `get`, and CorruptData if the dtypes differ
+  Tensor get_joined(std::span<const std::string> names, std::span<const Shape> expected) const;
   /// Marks all names below this prefix as knowingly unused; "" means all below this set's own.
   void ignore(std::string_view prefix) const;
 

@@ -116,13 +116,21 @@ std::map<std::string, Axes> elementwise_kernels() {
   };
 }
 
+/// Bias, residual and norm of linear, with the numbers of their bindings.
+std::vector<Variant> linear_extras() {
+  return {{{}, {{"PARAMS", "3"}}},
+          {{"HAS_BIAS", "HAS_RESIDUAL"}, {{"RESIDUAL", "4"}, {"PARAMS", "5"}}},
+          {{"HAS_NORM", "NORM_BF16"}, {{"NORM", "3"}, {"PARAMS", "4"}}},
+          {{"HAS_BIAS", "HAS_NORM"}, {{"NORM", "4"}, {"PARAMS", "5"}}}};
+}
+
 std::map<std::string, Axes> matrix_kernels() {
-  const std::vector<Variant> few = texts("ROWS", {"1", "4"});
+  const std::vector<Variant> few{{{}, {{"ROWS", "1"}, {"TEAM", "32"}}},
+                                 {{"COMBINE"}, {{"ROWS", "4"}, {"TEAM", "256"}}}};
   return {
       {"matmul", {}},
-      {"linear_gemv",
-       {weights(), flag("X_VEC4"), few, flag("SUBGROUPS"), {{{"HAS_BIAS", "HAS_RESIDUAL"}}}}},
-      {"linear_tile", {weights(), flag("X_VEC4"), flag("HAS_BIAS"), flag("HAS_RESIDUAL")}},
+      {"linear_gemv", {weights(), flag("X_VEC4"), few, flag("SUBGROUPS"), linear_extras()}},
+      {"linear_tile", {weights(), flag("X_VEC4"), linear_extras()}},
       {"conv", {flag("BIAS"), texts("W_KIND", {"0", "1", "2"})}},
       {"conv_transpose1d", {flag("BIAS"), texts("W_KIND", {"0", "1", "2"})}},
       {"swiglu", {}},
@@ -145,6 +153,14 @@ std::map<std::string, Axes> attention_and_moe_kernels() {
       {"moe_gate_up", {weights(), x_types(), flag("SUBGROUPS")}},
       {"moe_down",
        {weights(), x_types(), flag("SUBGROUPS"), {{{}}, {{"PARTIAL"}}, {{"HAS_RESIDUAL"}}}}},
+      {"moe_one_gate_up",
+       {weights(),
+        flag("SUBGROUPS"),
+        {{{"X_VEC4", "NORM_BF16", "NORMALIZE"},
+          {{"TEAM", "32"}, {"SUMS", "256"}, {"X_TYPE", "vec4<f32>"}}},
+         {{"X_VEC4", "COMBINE"}, {{"TEAM", "64"}, {"SUMS", "256"}, {"X_TYPE", "vec4<f32>"}}}}}},
+      {"moe_one_down",
+       {weights(), x_types(), flag("SUBGROUPS"), {{{}, {{"TEAM", "32"}, {"ROWS", "4"}}}}}},
       {"moe_tile",
        {weights(), x_types(), {{{"GATE_UP"}, {{"PIECES", "320"}}}, {{}, {{"PIECES", "192"}}}}}},
       {"moe_combine", {flag("HAS_RESIDUAL")}},

@@ -142,7 +142,8 @@ void CpuBackend::linear(const LinearArgs& args, const View& y) {
   if (y.elements() == 0) {
     return;
   }
-  const FloatRows x("linear", args.x);
+  const View from = normed(args);
+  const FloatRows x("linear", from);
   const WeightRows weight("linear", args.weight);
   const std::vector<float> bias =
       args.bias ? all_floats("linear", *args.bias) : std::vector<float>();

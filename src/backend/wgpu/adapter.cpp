@@ -85,6 +85,7 @@ Limits limits_of(const Api& api, WGPUAdapter adapter, const WGPUAdapterInfo& inf
   limits.max_workgroup_bytes = raw.maxComputeWorkgroupStorageSize;
   limits.max_workgroup_threads = raw.maxComputeInvocationsPerWorkgroup;
   limits.shader_f16 = api.AdapterHasFeature(adapter, WGPUFeatureName_ShaderF16) != 0;
+  limits.captures = true;
   limits.timestamps = api.AdapterHasFeature(adapter, WGPUFeatureName_TimestampQuery) != 0;
   limits.software = info.adapterType == WGPUAdapterType_CPU;
   if (api.is_dawn() && api.AdapterHasFeature(adapter, WGPUFeatureName_Subgroups) != 0) {

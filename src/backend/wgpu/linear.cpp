@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <vector>
 
 #include "backend/wgpu/rows.h"
@@ -14,6 +15,8 @@ struct LinearParams {
   uint32_t rows, cols, row_begin, row_count;
   uint32_t x_offset, x_stride, w_start, w_stride, y_offset, y_stride;
   uint32_t bias_offset, bias_kind, residual_offset, residual_stride;
+  uint32_t norm_offset;
+  float norm_eps;
 };
 
 struct SwigluParams {
@@ -29,6 +32,17 @@ uint32_t rows_at_once(uint32_t rows) {
   return rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : 8;
 }
 
+/// Threads that share one weight row, a power of two: enough in all to fill a large GPU, each with
+/// at least one load of eight columns.
+uint32_t threads_a_row(const Limits& limits, uint32_t weight_rows, uint32_t cols) {
+  constexpr uint32_t kWantedThreads = 1 << 18;
+  uint32_t team = 256 / rows_a_workgroup(limits);
+  while (team < 256 && weight_rows * team < kWantedThreads && cols >= 2 * team * 8) {
+    team *= 2;
+  }
+  return team;
+}
+
 }  // namespace
 
 void WgpuBackend::linear(const LinearArgs& args, const View& y) {
@@ -39,10 +53,16 @@ void WgpuBackend::linear(const LinearArgs& args, const View& y) {
     return Backend::linear(args, y);
   }
   RowTarget target(*this, y);
-  const View x = with_rows(*this, args.x);
+  const Weight weight = weight_rows(args.weight, "linear");
+  View x = with_rows(*this, args.x);
+  const bool few = rows_of(x).rows <= kFewRows;
+  const bool norm_inside =
+      args.norm_weight && few && norm_by_eights(*args.norm_weight) && rows_of(x).vec4();
+  if (args.norm_weight && !norm_inside) {
+    x = normed(args);
+  }
   const Rows xr = rows_of(x);
   const Rows yr = rows_of(target.view());
-  const Weight weight = weight_rows(args.weight, "linear");
   LinearParams params{};
   params.rows = xr.rows;
   params.cols = xr.cols;
@@ -52,19 +72,22 @@ void WgpuBackend::linear(const LinearArgs& args, const View& y) {
   params.y_offset = yr.offset;
   params.y_stride = yr.stride;
 
-  const bool few = xr.rows <= kFewRows;
   KernelId kernel{few ? "linear_gemv" : "linear_tile"};
   define_weight(kernel, weight.dtype, weight.vec4);
   if (xr.vec4()) {
     kernel.defines.emplace_back("X_VEC4");
   }
+  const uint32_t team = threads_a_row(limits(), weight.rows, weight.cols);
   if (few) {
     kernel.substitutions.emplace_back("ROWS", std::to_string(rows_at_once(xr.rows)));
-    if (use_subgroups(limits())) {
-      kernel.defines.emplace_back("SUBGROUPS");
-    }
+    kernel.substitutions.emplace_back("TEAM", std::to_string(team));
+    define_subgroups(kernel, limits(), team);
   }
   std::vector<Operand> operands{whole_in(x), Operand{}, whole_out(target.view())};
+  const auto bind = [&](const char* name, const View& view) {
+    kernel.substitutions.emplace_back(name, std::to_string(operands.size()));
+    operands.push_back(whole_in(view));
+  };
   if (args.bias) {
     const View bias = dense(*this, *args.bias);
     params.bias_offset = narrow_u32(bias.layout.offset, "the offset of a bias");
@@ -78,16 +101,26 @@ void WgpuBackend::linear(const LinearArgs& args, const View& y) {
     params.residual_offset = rr.offset;
     params.residual_stride = rr.stride;
     kernel.defines.emplace_back("HAS_RESIDUAL");
-    operands.push_back(whole_in(residual));
+    bind("RESIDUAL", residual);
   }
+  if (norm_inside) {
+    params.norm_offset = narrow_u32(args.norm_weight->layout.offset, "the offset of a norm weight");
+    params.norm_eps = args.norm_eps;
+    kernel.defines.emplace_back("HAS_NORM");
+    if (args.norm_weight->dtype == DType::BF16) {
+      kernel.defines.emplace_back("NORM_BF16");
+    }
+    bind("NORM", *args.norm_weight);
+  }
+  kernel.substitutions.emplace_back("PARAMS", std::to_string(operands.size()));
   for (const WeightPiece& piece : weight.pieces) {
     params.row_begin = piece.begin;
     params.row_count = piece.end - piece.begin;
     params.w_start = piece.start;
     operands[1] = in(args.weight, piece.segment);
-    const uint64_t groups = few ? blocks(params.row_count, rows_a_workgroup(limits())) *
-                                      blocks(xr.rows, rows_at_once(xr.rows))
-                                : blocks(params.row_count, kTile) * blocks(xr.rows, kTile);
+    const uint64_t groups =
+        few ? blocks(params.row_count, 256 / team) * blocks(xr.rows, rows_at_once(xr.rows))
+            : blocks(params.row_count, kTile) * blocks(xr.rows, kTile);
     stream_->dispatch_bytes(kernel, grid_for(groups), std::as_bytes(std::span(&params, 1)),
                             operands);
   }

@@ -163,6 +163,21 @@ void WgpuBackend::download(const StoragePtr& from, uint64_t offset, std::span<st
                    });
 }
 
+std::unique_ptr<Readback> WgpuBackend::read_later(const StoragePtr& from,
+                                                  uint64_t offset,
+                                                  uint64_t bytes) {
+  const WgpuStorage& storage = wgpu_storage(from);
+  CANDELA_ASSERT(!storage.is_segmented() && offset + bytes <= storage.bytes(),
+                 "a read-back exceeds its tensor");
+  return stream_->read_later({storage.buffer(0)}, offset, bytes);
+}
+
+std::shared_ptr<const Captured> WgpuBackend::capture(const std::function<void()>& work) {
+  return stream_->capture(work);
+}
+void WgpuBackend::replay(const Captured& work) {
+  stream_->replay(work);
+}
 void WgpuBackend::flush() {
   stream_->flush();
 }

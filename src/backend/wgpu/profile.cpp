@@ -11,7 +11,7 @@
 
 namespace candela::wgpu {
 
-Profiler::Profiler(Context& context, uint32_t capacity) : context_(context) {
+Profiler::Profiler(Context& context, uint32_t capacity) : context_(context), capacity_(capacity) {
   if (!context.limits().timestamps) {
     fail(ErrorKind::Unsupported, Subject::Device,
          "The adapter {} offers no timestamps, so kernels cannot be profiled on it.",
@@ -36,9 +36,9 @@ Profiler::Profiler(Context& context, uint32_t capacity) : context_(context) {
   }
 }
 
-WGPUPassTimestampWrites Profiler::next(const std::string& kernel) {
+WGPUPassTimestampWrites Profiler::next(const std::string& name) {
   const auto index = static_cast<uint32_t>(pending_.size());
-  pending_.push_back(kernel);
+  pending_.push_back(name);
   WGPUPassTimestampWrites writes{};
   writes.querySet = queries_.get();
   writes.beginningOfPassWriteIndex = index * 2;
@@ -62,7 +62,7 @@ void Profiler::collect() {
     return;
   }
   std::vector<uint64_t> ticks(pending_.size() * 2);
-  read_mapped(context_, *staging_, 0, std::as_writable_bytes(std::span(ticks)));
+  MapRequest(context_, staging_, ticks.size() * 8).wait(std::as_writable_bytes(std::span(ticks)));
   for (size_t i = 0; i < pending_.size(); ++i) {
     KernelTime& sum = sums_[pending_[i]];
     sum.name = pending_[i];

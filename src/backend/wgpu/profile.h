@@ -13,15 +13,17 @@ namespace candela::wgpu {
 
 class Context;
 
-/// Time of each dispatch by timestamp queries around a pass of its own.
+/// Time of passes by timestamp queries around each: of a dispatch, where each has a pass of its
+/// own.
 class Profiler {
  public:
-  /// @param capacity  dispatches between two calls of `resolve`
+  /// @param capacity  passes between two calls of `resolve`, at most 2,048
   /// @throws Unsupported  The device has no timestamps.
   Profiler(Context& context, uint32_t capacity);
 
-  /// What to begin the next dispatch's pass with.
-  WGPUPassTimestampWrites next(const std::string& kernel);
+  /// What to begin the next pass with.
+  WGPUPassTimestampWrites next(const std::string& name);
+  bool is_full() const { return pending_.size() == capacity_; }
   /// Records the resolution of all queries since the last time.
   void resolve(WGPUCommandEncoder encoder);
   /// After submission: waits and adds the times up.
@@ -31,6 +33,7 @@ class Profiler {
 
  private:
   Context& context_;
+  uint32_t capacity_;
   Handle<WGPUQuerySet> queries_;
   BufferPtr resolved_, staging_;
   double period_ns_ = 1.0;

@@ -125,12 +125,26 @@ uint32_t real_kind(DType dtype, const char* op) {
 }
 
 bool use_subgroups(const Limits& limits) {
-  return limits.subgroup_min != 0 && limits.subgroup_min == limits.subgroup_max &&
-         limits.subgroup_min <= 128;
+  return limits.subgroup_min >= 4 && limits.subgroup_max <= 128;
 }
 
 uint32_t rows_a_workgroup(const Limits& limits) {
-  return 256 / (use_subgroups(limits) ? limits.subgroup_min : 32);
+  return 256 / (use_subgroups(limits) ? limits.subgroup_max : 32);
+}
+
+void define_subgroups(KernelId& kernel, const Limits& limits, uint32_t team) {
+  if (use_subgroups(limits)) {
+    kernel.defines.emplace_back("SUBGROUPS");
+    if (team > limits.subgroup_min) {
+      kernel.defines.emplace_back("COMBINE");
+    }
+  }
+}
+
+bool norm_by_eights(const View& weight) {
+  return weight.layout.is_contiguous() && !weight.storage->is_segmented() &&
+         ((weight.dtype == DType::BF16 && weight.layout.offset % 8 == 0) ||
+          (weight.dtype == DType::F32 && weight.layout.offset % 4 == 0));
 }
 
 Weight weight_rows(const View& weight, const char* op) {

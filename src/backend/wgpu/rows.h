@@ -58,10 +58,13 @@ Operand whole_out(const View& view);
 /// Number of a float dtype in reals.wgsl: 0 F32, 1 BF16, 2 F16.
 uint32_t real_kind(DType dtype, const char* op);
 
-/// Whether kernels may use subgroups: every pipeline then runs with one known size.
+/// Whether kernels may use subgroups, of whatever size the driver gives them within the limits.
 bool use_subgroups(const Limits& limits);
 /// Results a workgroup of 256 makes if each takes one subgroup, without subgroups 32 threads.
 uint32_t rows_a_workgroup(const Limits& limits);
+/// For kernels whose sums are made by teams of `team` threads: SUBGROUPS where they may use them, and
+/// COMBINE where a team may be several subgroups.
+void define_subgroups(KernelId& kernel, const Limits& limits, uint32_t team);
 
 /// The rows of a weight that lie in one segment.
 struct WeightPiece {
@@ -87,6 +90,8 @@ Weight weight_rows(const View& weight, const char* op);
 
 /// Adds the define of weight.wgsl that names the dtype.
 void define_weight(KernelId& kernel, DType dtype, bool vec4);
+/// Whether norm8.wgsl can read this norm weight.
+bool norm_by_eights(const View& weight);
 /// The texts that kernels with two weights put into their bindings: W_TYPE, W_READ, X_TYPE.
 void substitute_types(KernelId& kernel, bool weight_vec4, bool x_vec4);
 

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "backend/wgpu/bind_groups.h"
+#include "backend/wgpu/capture.h"
 #include "backend/wgpu/context.h"
 #include "backend/wgpu/pipeline.h"
 #include "backend/wgpu/pool.h"
@@ -20,6 +21,8 @@ namespace {
 /// Dispatches in one submit at most: the device starts while the rest is still being recorded.
 constexpr uint32_t kMaxBatch = 64;
 constexpr uint32_t kMaxGrid = 65535;
+/// Passes that are timed before their times are read.
+constexpr uint32_t kMaxTimedPasses = 2048;
 /// Bytes that are read back at once; bounds host memory.
 constexpr uint64_t kReadChunk = UINT64_C(64) << 20;
 /// Bytes handed to the library at once, and in all before waiting: it copies them.
@@ -73,14 +76,18 @@ struct Stream::State {
                              "kernel params")),
         shadow(size_t{kMaxBatch} * kParamSlot),
         groups(c, params) {
-    if (c.options().profile) {
-      profiler = std::make_unique<Profiler>(c, kMaxBatch);
+    if (each_timed() || (c.options().profile == Profile::Passes && c.limits().timestamps)) {
+      profiler = std::make_unique<Profiler>(c, each_timed() ? kMaxBatch : kMaxTimedPasses);
     }
     if (!c.options().record.empty()) {
       recorder = std::make_unique<Recorder>(c.options().record);
     }
   }
 
+  /// Whether every dispatch has a pass of its own, for its time.
+  bool each_timed() const { return context.options().profile == Profile::Kernels; }
+  void refuse_in_capture(const char* what) const;
+  BufferPtr staging(uint64_t bytes);
   WGPUCommandEncoder open_encoder();
   void begin_pass(const Pipeline& pipeline);
   void end_pass();
@@ -88,6 +95,7 @@ struct Stream::State {
               const Grid& grid,
               std::span<const std::byte> bytes,
               std::span<const Operand> operands);
+  void encode(const Pipeline& pipeline, WGPUBindGroup group, uint32_t offset, const Grid& grid);
   void submit();
   void write(const Buffer& to, uint64_t offset, HostPiece data);
 
@@ -98,7 +106,8 @@ struct Stream::State {
   BindGroups groups;
   std::unique_ptr<Profiler> profiler;
   std::unique_ptr<Recorder> recorder;
-  std::map<uint64_t, BufferPtr> read_buffers;
+  std::map<uint64_t, std::vector<BufferPtr>> read_buffers;  ///< by size
+  std::shared_ptr<CapturedStep> captured;                   ///< while a capture goes on
 
   Handle<WGPUCommandEncoder> encoder;
   Handle<WGPUComputePassEncoder> pass;
@@ -120,14 +129,14 @@ WGPUCommandEncoder Stream::State::open_encoder() {
 }
 
 void Stream::State::begin_pass(const Pipeline& pipeline) {
-  if (pass && !profiler) {
+  if (pass && !each_timed()) {
     return;
   }
   end_pass();
   WGPUComputePassDescriptor descriptor{};
   WGPUPassTimestampWrites times{};
   if (profiler) {
-    times = profiler->next(pipeline.name);
+    times = profiler->next(each_timed() ? pipeline.name : "pass");
     descriptor.timestampWrites = &times;
   }
   pass = {api.CommandEncoderBeginComputePass(open_encoder(), &descriptor),
@@ -146,20 +155,26 @@ void Stream::State::record(const Pipeline& pipeline,
                            const Grid& grid,
                            std::span<const std::byte> bytes,
                            std::span<const Operand> operands) {
-  WGPUBindGroup group = groups.get(pipeline, operands);
+  const uint32_t offset = dispatches * kParamSlot;
+  std::memcpy(shadow.data() + offset, bytes.data(), bytes.size());
+  encode(pipeline, groups.get(pipeline, operands), offset, grid);
+  for (const Operand& operand : operands) {
+    operand.buffer->last_batch = batch;
+  }
+  ++dispatches;
+}
+
+void Stream::State::encode(const Pipeline& pipeline,
+                           WGPUBindGroup group,
+                           uint32_t offset,
+                           const Grid& grid) {
   begin_pass(pipeline);
   if (bound != &pipeline) {
     api.ComputePassEncoderSetPipeline(pass.get(), pipeline.handle.get());
     bound = &pipeline;
   }
-  const uint32_t offset = dispatches * kParamSlot;
-  std::memcpy(shadow.data() + offset, bytes.data(), bytes.size());
   api.ComputePassEncoderSetBindGroup(pass.get(), 0, group, 1, &offset);
   api.ComputePassEncoderDispatchWorkgroups(pass.get(), grid.x, grid.y, grid.z);
-  for (const Operand& operand : operands) {
-    operand.buffer->last_batch = batch;
-  }
-  ++dispatches;
   ++context.counters().dispatches;
 }
 
@@ -168,7 +183,8 @@ void Stream::State::submit() {
     return;
   }
   end_pass();
-  if (profiler) {
+  const bool read_times = profiler && (each_timed() || profiler->is_full());
+  if (read_times) {
     profiler->resolve(encoder.get());
   }
   if (dispatches > 0) {
@@ -194,7 +210,7 @@ void Stream::State::submit() {
     api.QueueSubmit(context.queue(), 1, &raw);
     ++context.counters().submits;
     pending_writes = 0;
-    if (profiler) {
+    if (read_times) {
       profiler->collect();
     }
   }
@@ -223,6 +239,10 @@ void Stream::dispatch_bytes(const KernelId& kernel,
         "{}.",
         pipeline.name, params.size(), pipeline.param_bytes);
   }
+  if (state.captured) {
+    state.captured->add(pipeline, grid, params, operands);
+    return;
+  }
   if (state.recorder) {
     state.recorder->before(*this, kernel, grid, params, operands);
   }
@@ -230,6 +250,51 @@ void Stream::dispatch_bytes(const KernelId& kernel,
   if (state.recorder) {
     state.recorder->after(*this, operands);
   }
+}
+
+void Stream::State::refuse_in_capture(const char* what) const {
+  if (captured) {
+    fail(ErrorKind::Internal, Subject::Device,
+         "Inside a captured step something is {}, which a replay would not repeat; run the op "
+         "before the capture.",
+         what);
+  }
+}
+
+std::shared_ptr<const Captured> Stream::capture(const std::function<void()>& work) {
+  State& state = *state_;
+  CANDELA_ASSERT(!state.captured, "a capture began inside another one");
+  if (state.recorder) {
+    return nullptr;
+  }
+  state.captured = std::make_shared<CapturedStep>();
+  try {
+    work();
+  } catch (...) {
+    state.captured.reset();
+    throw;
+  }
+  const std::shared_ptr<CapturedStep> step = std::move(state.captured);
+  state.captured.reset();
+  step->finish(state.context);
+  return step;
+}
+
+void Stream::replay(const Captured& work) {
+  State& state = *state_;
+  state.refuse_in_capture("replayed");
+  const auto* step = dynamic_cast<const CapturedStep*>(&work);
+  CANDELA_ASSERT(step != nullptr, "a captured step of another device is replayed");
+  flush();
+  uint32_t slot = 0;
+  for (const CapturedStep::Dispatch& one : step->dispatches()) {
+    state.encode(*one.pipeline, one.group, slot * kParamSlot, one.grid);
+    ++slot;
+    if (state.each_timed() && state.profiler->is_full()) {
+      state.submit();
+    }
+  }
+  flush();
 }
 
 void Stream::copy(const Operand& from,
@@ -243,6 +308,7 @@ void Stream::copy(const Operand& from,
     return;
   }
   State& state = *state_;
+  state.refuse_in_capture("copied between buffers");
   state.context.errors().check();
   state.end_pass();
   state.api.CommandEncoderCopyBufferToBuffer(state.open_encoder(), from.buffer->get(), from_offset,
@@ -264,6 +330,7 @@ void Stream::State::write(const Buffer& to, uint64_t offset, HostPiece data) {
 
 void Stream::upload(const Operand& to, uint64_t offset, HostPiece data) {
   State& state = *state_;
+  state.refuse_in_capture("uploaded");
   state.context.errors().check();
   if (data.empty()) {
     return;
@@ -297,6 +364,7 @@ void Stream::upload(const Operand& to, uint64_t offset, HostPiece data) {
 
 void Stream::download(const Operand& from, uint64_t offset, std::span<std::byte> data) {
   State& state = *state_;
+  state.refuse_in_capture("read back");
   Counters& counters = state.context.counters();
   ++counters.readbacks;
   counters.readback_bytes += data.size();
@@ -304,25 +372,55 @@ void Stream::download(const Operand& from, uint64_t offset, std::span<std::byte>
     const uint64_t skew = offset % 4;
     const uint64_t bytes = std::min<uint64_t>(data.size(), kReadChunk - skew);
     const uint64_t words = (skew + bytes + 3) / 4 * 4;
-    BufferPtr& staging = state.read_buffers[std::max<uint64_t>(Pool::size_class(words), 4096)];
-    if (!staging) {
-      staging =
-          state.context.pool().make(std::max<uint64_t>(Pool::size_class(words), 4096),
-                                    WGPUBufferUsage_MapRead | WGPUBufferUsage_CopyDst, "read-back");
-    }
+    const BufferPtr staging = state.staging(words);
     copy(from, offset - skew, {staging}, 0, words);
     flush();
-    std::vector<std::byte> aligned;
     if (skew == 0) {
-      read_mapped(state.context, *staging, 0, data.first(bytes));
+      MapRequest(state.context, staging, bytes).wait(data.first(bytes));
     } else {
-      aligned.resize(skew + bytes);
-      read_mapped(state.context, *staging, 0, aligned);
+      std::vector<std::byte> aligned(skew + bytes);
+      MapRequest(state.context, staging, aligned.size()).wait(aligned);
       std::memcpy(data.data(), aligned.data() + skew, bytes);
     }
     offset += bytes;
     data = data.subspan(bytes);
   }
+}
+
+BufferPtr Stream::State::staging(uint64_t bytes) {
+  const uint64_t capacity = std::max<uint64_t>(Pool::size_class(bytes), 4096);
+  for (BufferPtr& buffer : read_buffers[capacity]) {
+    if (buffer.use_count() == 1) {
+      return buffer;
+    }
+  }
+  return read_buffers[capacity].emplace_back(context.pool().make(
+      capacity, WGPUBufferUsage_MapRead | WGPUBufferUsage_CopyDst, "read-back"));
+}
+
+namespace {
+
+class StreamReadback final : public Readback {
+ public:
+  StreamReadback(Context& context, BufferPtr staging, uint64_t bytes)
+      : request_(context, std::move(staging), bytes) {}
+  void wait(std::span<std::byte> data) override { request_.wait(data); }
+
+ private:
+  MapRequest request_;
+};
+
+}  // namespace
+
+std::unique_ptr<Readback> Stream::read_later(const Operand& from, uint64_t offset, uint64_t bytes) {
+  State& state = *state_;
+  Counters& counters = state.context.counters();
+  ++counters.readbacks;
+  counters.readback_bytes += bytes;
+  const BufferPtr staging = state.staging(bytes);
+  copy(from, offset, {staging}, 0, bytes);
+  flush();
+  return std::make_unique<StreamReadback>(state.context, staging, bytes);
 }
 
 void Stream::flush() {
@@ -337,8 +435,17 @@ void Stream::synchronize() {
 }
 
 std::vector<KernelTime> Stream::take_profile() {
+  State& state = *state_;
   flush();
-  return state_->profiler ? state_->profiler->take() : std::vector<KernelTime>();
+  if (!state.profiler) {
+    return {};
+  }
+  if (!state.each_timed()) {
+    state.profiler->resolve(state.open_encoder());
+    flush();
+    state.profiler->collect();
+  }
+  return state.profiler->take();
 }
 
 }  // namespace candela::wgpu

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <span>
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/deferred.h"
 #include "backend/limits.h"
 #include "backend/storage.h"
 #include "backend/wgpu/kernel.h"
@@ -54,8 +56,15 @@ class Stream {
             const Operand& to,
             uint64_t to_offset,
             uint64_t bytes);
+  /// Lists the dispatches that `work` records instead of recording them; null while every dispatch
+  /// is saved for a recording.
+  std::shared_ptr<const Captured> capture(const std::function<void()>& work);
+  /// Runs a captured list in one pass and submits it.
+  void replay(const Captured& work);
   void upload(const Operand& to, uint64_t offset, HostPiece data);
   void download(const Operand& from, uint64_t offset, std::span<std::byte> data);
+  /// Copies [offset, offset + bytes) for the host and submits; multiples of 4.
+  std::unique_ptr<Readback> read_later(const Operand& from, uint64_t offset, uint64_t bytes);
   void flush();
   void synchronize();
   /// Time by kernel since the last call; empty unless WgpuOptions.profile.

@@ -7,50 +7,56 @@
 #include "base/error.h"
 
 namespace candela::wgpu {
-namespace {
 
-struct MapReply {
+struct MapRequest::Reply {
   bool done = false;
+  bool taken = false;  ///< the bytes were copied out and the buffer unmapped
+  uint64_t bytes = 0;
   WGPUMapAsyncStatus status = WGPUMapAsyncStatus_Error;
   std::string message;
+
+  static void on_mapped(WGPUMapAsyncStatus status, WGPUStringView message, void* user, void*) {
+    const std::unique_ptr<std::shared_ptr<Reply>> reply(static_cast<std::shared_ptr<Reply>*>(user));
+    (*reply)->status = status;
+    (*reply)->message = to_string(message);
+    (*reply)->done = true;
+  }
 };
 
-void on_mapped(WGPUMapAsyncStatus status, WGPUStringView message, void* user, void*) {
-  auto* reply = static_cast<MapReply*>(user);
-  reply->status = status;
-  reply->message = to_string(message);
-  reply->done = true;
-}
-
-}  // namespace
-
-void read_mapped(Context& context,
-                 const Buffer& staging,
-                 uint64_t offset,
-                 std::span<std::byte> data) {
-  const Api& api = context.api();
-  const size_t bytes = (data.size() + 3) / 4 * 4;
-  MapReply reply;
+MapRequest::MapRequest(Context& context, BufferPtr staging, uint64_t bytes)
+    : context_(context), staging_(std::move(staging)), reply_(std::make_shared<Reply>()) {
+  reply_->bytes = (bytes + 3) / 4 * 4;
   WGPUBufferMapCallbackInfo callback{};
   callback.mode = WGPUCallbackMode_AllowProcessEvents;
-  callback.callback = on_mapped;
-  callback.userdata1 = &reply;
-  api.BufferMapAsync(staging.get(), WGPUMapMode_Read, offset, bytes, callback);
-  if (api.DevicePoll != nullptr) {
-    api.DevicePoll(context.device(), 1, nullptr);
+  callback.callback = Reply::on_mapped;
+  callback.userdata1 = new std::shared_ptr<Reply>(reply_);  // owned by the callback
+  context.api().BufferMapAsync(staging_->get(), WGPUMapMode_Read, 0, reply_->bytes, callback);
+}
+
+MapRequest::~MapRequest() {
+  if (!reply_->taken) {
+    context_.api().BufferUnmap(staging_->get());
   }
-  context.wait_for(reply.done);
-  context.errors().check();
+}
+
+void MapRequest::wait(std::span<std::byte> data) {
+  const Api& api = context_.api();
+  if (!reply_->done && api.DevicePoll != nullptr) {
+    api.DevicePoll(context_.device(), 1, nullptr);
+  }
+  context_.wait_for(reply_->done);
+  context_.errors().check();
   // wgpu-native aborts if an unmapped buffer is asked for its range.
-  const void* mapped = reply.status == WGPUMapAsyncStatus_Success
-                           ? api.BufferGetConstMappedRange(staging.get(), offset, bytes)
+  const void* mapped = reply_->status == WGPUMapAsyncStatus_Success && !reply_->taken
+                           ? api.BufferGetConstMappedRange(staging_->get(), 0, reply_->bytes)
                            : nullptr;
   if (mapped == nullptr) {
     fail(ErrorKind::Unavailable, Subject::Device,
-         "The WebGPU device does not give results back: {}.", reply.message);
+         "The WebGPU device does not give results back: {}.", reply_->message);
   }
   std::memcpy(data.data(), mapped, data.size());
-  api.BufferUnmap(staging.get());
+  reply_->taken = true;
+  api.BufferUnmap(staging_->get());
 }
 
 }  // namespace candela::wgpu

@@ -31,6 +31,11 @@ class WgpuBackend final : public Backend {
                          const std::string& label) override;
   void upload(const StoragePtr& to, uint64_t offset, HostPiece data) override;
   void download(const StoragePtr& from, uint64_t offset, std::span<std::byte> data) override;
+  std::unique_ptr<Readback> read_later(const StoragePtr& from,
+                                       uint64_t offset,
+                                       uint64_t bytes) override;
+  std::shared_ptr<const Captured> capture(const std::function<void()>& work) override;
+  void replay(const Captured& work) override;
   void flush() override;
   void synchronize() override;
 
@@ -68,6 +73,7 @@ class WgpuBackend final : public Backend {
   void kv_write(const View& x, const View& slots, const View& cache) override;
   void moe_route(const MoeRouteArgs& args, const View& experts, const View& weights) override;
   void moe(const MoeArgs& args, const View& y) override;
+  void moe_block(const MoeBlockArgs& args, const View& y) override;
   void snake_beta(const View& x, const View& alpha, const View& beta, const View& y) override;
 
   /// For kernels that are not part of candela, replays and tests.

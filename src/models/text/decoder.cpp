@@ -74,34 +74,43 @@ void TextDecoder::trace_positions(const nn::Trace& trace, const nn::Step& step) 
   }
 }
 
-Tensor TextDecoder::forward(std::span<const nn::StepRow> rows,
-                            nn::KvCache& cache,
-                            const nn::Trace& trace) {
-  const nn::Step step = nn::Step::pack(rows, cache, device_);
-  rotary_.reserve(step.max_span);
-  trace_positions(trace, step);
+int64_t TextDecoder::reserve_positions(int64_t count) {
+  rotary_.reserve(count);
+  return rotary_.count();
+}
 
+Tensor TextDecoder::run(const nn::Step& step,
+                        const nn::KvCache& cache,
+                        const nn::Trace& trace) const {
+  trace_positions(trace, step);
   Tensor x = embedding(embedding_, step.ids);
   trace("embeds", x);
   for (int64_t i = 0; i < config_.layers; ++i) {
     const DecoderLayer& layer = layers_[static_cast<size_t>(i)];
     const nn::Trace here = trace.at(fmt::format("L{}.", i));
-    const Tensor a = layer.input_norm(x);
-    here("ln1", a);
-    x = layer.attention(a, x, step, rotary_, cache, i, here);
-    const Tensor m = layer.post_norm(x);
-    here("ln2", m);
-    x = std::visit([&](const auto& mlp) { return mlp(m, x, here); }, layer.mlp);
+    x = layer.attention(x, layer.input_norm, step, rotary_, cache, i, here);
+    x = std::visit([&](const auto& mlp) { return mlp(x, layer.post_norm, here); }, layer.mlp);
     here("out", x);
   }
+  // Only rows whose logits are wanted go through the head, by far the largest matrix.
+  const Tensor last = step.every_row ? x : index_select(x, 0, step.logit_rows);
+  if (trace.wants("final_norm")) {
+    trace("final_norm", norm_(last));
+  }
+  const Tensor logits = head_(last, norm_);
+  trace("logits", logits);
+  return logits;
+}
+
+Tensor TextDecoder::forward(std::span<const nn::StepRow> rows,
+                            nn::KvCache& cache,
+                            const nn::Trace& trace) {
+  const nn::Step step = nn::Step::pack(rows, cache, device_);
+  reserve_positions(step.max_span);
+  Tensor logits = run(step, cache, trace);
   for (const nn::StepRow& row : rows) {
     row.sequence->length += static_cast<int64_t>(row.ids.size());
   }
-  // Only rows whose logits are wanted go through the head, by far the largest matrix.
-  const Tensor last = norm_(step.every_row ? x : index_select(x, 0, step.logit_rows));
-  trace("final_norm", last);
-  const Tensor logits = head_(last);
-  trace("logits", logits);
   return logits;
 }
 

@@ -29,6 +29,11 @@ class TextDecoder {
   const Device& device() const { return device_; }
   nn::KvCache make_cache(DType dtype, int64_t max_positions) const;
 
+  /// Logits F32 [n, vocab_size] of a packed step, whose pages the cache has reserved.
+  Tensor run(const nn::Step& step, const nn::KvCache& cache, const nn::Trace& trace = {}) const;
+  /// Makes sure that `run` may use positions below `count`. Returns how many there are now; the
+  /// tables are new ones when the number has changed.
+  int64_t reserve_positions(int64_t count);
   /// Runs the new tokens of the rows and advances their sequences. Returns logits F32
   /// [n, vocab_size] of the tokens that the rows ask for.
   Tensor forward(std::span<const nn::StepRow> rows,

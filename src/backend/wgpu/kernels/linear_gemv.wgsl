@@ -1,19 +1,32 @@
 // linear_gemv: y[t, o] = sum_k x[t, k] w[o, k] + bias[o] + residual[t, o] for few rows t.
+// HAS_NORM (of BF16 under NORM_BF16, else F32): x[t, k] counts as x[t, k] / sqrt(mean_k x[t, k]^2 + eps) * norm[k]; the squares
+// are summed in the same loop, so that no kernel has to run before this one.
 // x: f32 rows, last dimension contiguous; w: rows [row_begin, row_begin + row_count) of the weight in
 // one segment; bias of any float type. {{ROWS}} rows of x share every weight that is loaded.
-// One weight row a subgroup, without subgroups 32 threads a row. Workgroup 256.
-// Shared: 1 KiB x ROWS without subgroups. Sums in F32. Grid: linear over blocks of weight rows and
-// blocks of x rows.
+// A weight row is read by {{TEAM}} threads, one subgroup or, under COMBINE, perhaps several: short
+// matrices need the parallelism. Workgroup 256. Shared: 2 x ROWS x (subgroups: 256 B; else 1 KiB).
+// Sums in F32. Grid: linear over blocks of weight rows and blocks of x rows.
 //:include common
 //:include weight
 //:include linear_io
 
 const kRows = {{ROWS}}u;
+const kTeam = {{TEAM}}u;
+//:if HAS_NORM
+const kSums = 2u * kRows;  // products, then squares
+//:else
+const kSums = kRows;
+//:end
 
 //:if SUBGROUPS
+// One sum a subgroup, of which there are at most 64.
+var<workgroup> partial: array<f32, kSums * 64u>;
 //:else
-const kLanes = 32u;
-var<workgroup> partial: array<f32, {{ROWS}} * 256>;
+var<workgroup> partial: array<f32, kSums * 256u>;
+//:end
+
+//:if HAS_NORM
+//:include norm8
 //:end
 
 @compute @workgroup_size(256)
@@ -23,53 +36,78 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
         @builtin(subgroup_id) warp: u32,
         @builtin(subgroup_size) lanes: u32,
         @builtin(subgroup_invocation_id) lane: u32) {
+  let thread = warp * lanes + lane;
 //:else
         @builtin(local_invocation_index) thread: u32) {
-  let warp = thread / kLanes;
-  let lane = thread % kLanes;
-  let lanes = kLanes;
 //:end
-  let rows_a_group = 256u / lanes;
+  let team = thread / kTeam;
+  let member = thread % kTeam;
+  const rows_a_group = 256u / kTeam;
   let blocks = (params.row_count + rows_a_group - 1u) / rows_a_group;
   let index = workgroup_index(group, groups);
-  let row = (index % blocks) * rows_a_group + warp;
+  let row = (index % blocks) * rows_a_group + team;
   let t0 = (index / blocks) * kRows;
   // Rows past the end repeat the last one: barriers and subgroup sums need every thread.
   let start = params.w_start + min(row, params.row_count - 1u) * params.w_stride;
-  var sums: array<f32, {{ROWS}}>;
-  for (var j = 0u; j < kRows; j++) {
+  var sums: array<f32, kSums>;
+  for (var j = 0u; j < kSums; j++) {
     sums[j] = 0.0;
   }
-  for (var k = lane * 8u; k < params.cols; k += lanes * 8u) {
-    let w = weight8(0u, start, k, params.cols);
+  for (var k = member * 8u; k < params.cols; k += kTeam * 8u) {
+    var w = weight8(0u, start, k, params.cols);
+//:if HAS_NORM
+    let scale = norm8(params.norm_offset + k);
+    w = Eight(w.lo * scale.lo, w.hi * scale.hi);
+//:end
     for (var j = 0u; j < kRows; j++) {
-      sums[j] += dot8(w, x8(min(t0 + j, params.rows - 1u), k));
+      let v = x8(min(t0 + j, params.rows - 1u), k);
+      sums[j] += dot8(w, v);
+      if (kSums > kRows) {
+        sums[kSums - kRows + j] += dot8(v, v);
+      }
     }
   }
 //:if SUBGROUPS
-  for (var j = 0u; j < kRows; j++) {
+  for (var j = 0u; j < kSums; j++) {
     sums[j] = subgroupAdd(sums[j]);
   }
+//:if COMBINE
+  for (var j = 0u; j < kSums; j++) {
+    partial[j * 64u + warp] = sums[j];
+  }
+  workgroupBarrier();
+  for (var j = 0u; j < kSums; j++) {
+    var sum = 0.0;
+    for (var i = team * kTeam / lanes; i < (team + 1u) * kTeam / lanes; i++) {
+      sum += partial[j * 64u + i];
+    }
+    sums[j] = sum;
+  }
+//:end
 //:else
-  for (var j = 0u; j < kRows; j++) {
+  for (var j = 0u; j < kSums; j++) {
     partial[j * 256u + thread] = sums[j];
   }
-  for (var step = kLanes / 2u; step > 0u; step /= 2u) {
+  for (var step = kTeam / 2u; step > 0u; step /= 2u) {
     workgroupBarrier();
-    if (lane < step) {
-      for (var j = 0u; j < kRows; j++) {
+    if (member < step) {
+      for (var j = 0u; j < kSums; j++) {
         partial[j * 256u + thread] += partial[j * 256u + thread + step];
       }
     }
   }
-  for (var j = 0u; j < kRows; j++) {
+  for (var j = 0u; j < kSums; j++) {
     sums[j] = partial[j * 256u + thread];
   }
 //:end
-  if (lane == 0u && row < params.row_count) {
+  if (member == 0u && row < params.row_count) {
     for (var j = 0u; j < kRows; j++) {
       if (t0 + j < params.rows) {
-        store(t0 + j, row, sums[j]);
+        var sum = sums[j];
+        if (kSums > kRows) {
+          sum /= sqrt(sums[kSums - kRows + j] / f32(params.cols) + params.norm_eps);
+        }
+        store(t0 + j, row, sum);
       }
     }
   }

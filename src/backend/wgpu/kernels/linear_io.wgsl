@@ -1,5 +1,6 @@
 // linear_io: bindings and params of linear_gemv and linear_tile; needs weight.wgsl before it.
-// X_VEC4: start and row stride of x are multiples of 4 and cols of 8.
+// X_VEC4: start and row stride of x are multiples of 4 and cols of 8. Which of bias, residual and
+// norm there are decides the numbers of their bindings and of params.
 //:include reals
 
 struct Params {
@@ -17,6 +18,8 @@ struct Params {
   bias_kind: u32,
   residual_offset: u32,
   residual_stride: u32,
+  norm_offset: u32,
+  norm_eps: f32,
 }
 
 //:if X_VEC4
@@ -32,20 +35,18 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 //:if HAS_BIAS
 @group(0) @binding(3) var<storage, read> bias: array<u32>;
+//:end
 //:if HAS_RESIDUAL
-@group(0) @binding(4) var<storage, read> residual: array<f32>;
-@group(0) @binding(5) var<uniform> params: Params;
-//:else
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding({{RESIDUAL}}) var<storage, read> residual: array<f32>;
 //:end
+//:if HAS_NORM
+//:if NORM_BF16
+@group(0) @binding({{NORM}}) var<storage, read> norm: array<vec4<u32>>;
 //:else
-//:if HAS_RESIDUAL
-@group(0) @binding(3) var<storage, read> residual: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
-//:else
-@group(0) @binding(3) var<uniform> params: Params;
+@group(0) @binding({{NORM}}) var<storage, read> norm: array<vec4<f32>>;
 //:end
 //:end
+@group(0) @binding({{PARAMS}}) var<uniform> params: Params;
 
 //:if W_VEC4
 fn w_quad(which: u32, i: u32) -> vec4<u32> {

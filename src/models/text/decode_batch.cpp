@@ -1,0 +1,129 @@
+#include "models/text/decode_batch.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/error.h"
+#include "tensor/ops.h"
+
+namespace candela::models {
+
+namespace {
+
+/// Words of a row in the upload of a step: position, slot, span.
+constexpr int64_t kRowWords = 5;
+constexpr uint32_t kNowhere = 0xffffffff;
+
+/// Context that a recorded step allows for: it is recorded anew every 256 positions, later 1,024.
+int64_t rounded_span(int64_t length) {
+  const int64_t step = length <= 4096 ? 256 : 1024;
+  return (length + step - 1) / step * step;
+}
+
+}  // namespace
+
+DecodeBatch::DecodeBatch(TextDecoder& model,
+                         nn::KvCache& cache,
+                         std::vector<nn::KvSequence*> sequences,
+                         std::span<const uint32_t> last)
+    : model_(model), cache_(cache), sequences_(std::move(sequences)) {
+  const auto count = static_cast<uint64_t>(sequences_.size());
+  rows_ = static_cast<int64_t>(model.device().limits().captures ? std::bit_ceil(count) : count);
+  std::vector<uint32_t> ids(last.begin(), last.end());
+  ids.resize(static_cast<size_t>(rows_));
+  ids_ = Tensor::from_vector(ids, {rows_}, model.device());
+}
+
+void DecodeBatch::submit() {
+  int64_t longest = 0;
+  for (nn::KvSequence* sequence : sequences_) {
+    cache_.reserve(*sequence, sequence->length + 1);
+    longest = std::max(longest, sequence->length + 1);
+  }
+  const int64_t span = rounded_span(longest);
+  prepare({span, cache_.generation(), model_.reserve_positions(span)});
+  upload();
+  const auto work = [&] { argmax_into(model_.run(step_, cache_), ids_); };
+  if (!captured_) {
+    captured_ = model_.device().backend().capture(work);
+  }
+  if (captured_) {
+    model_.device().backend().replay(*captured_);
+  } else {
+    work();
+  }
+  steps_.push_back(ids_.read_later());
+  for (nn::KvSequence* sequence : sequences_) {
+    ++sequence->length;
+  }
+}
+
+void DecodeBatch::prepare(const Shape& shape) {
+  if (shape == shape_) {
+    return;
+  }
+  captured_.reset();
+  if (shape.span != shape_.span) {
+    inputs_ = Tensor::empty({rows_ * kRowWords}, DType::U32, model_.device(), "step inputs");
+    step_.ids = ids_;
+    step_.positions = inputs_.narrow(0, 0, rows_);
+    step_.slots = inputs_.narrow(0, rows_, rows_);
+    step_.spans = inputs_.narrow(0, 2 * rows_, 3 * rows_).reshape({rows_, 3});
+    step_.pages = Tensor::empty({rows_, shape.span / nn::KvCache::kPage}, DType::U32,
+                                model_.device(), "page table");
+    step_.tokens = rows_;
+    step_.max_span = shape.span;
+    step_.every_row = true;
+    step_.lone = true;
+    pages_.clear();
+  }
+  shape_ = shape;
+}
+
+void DecodeBatch::upload() {
+  const auto rows = static_cast<size_t>(rows_);
+  std::vector<uint32_t> words(rows * kRowWords);
+  for (size_t row = 0; row < rows; ++row) {
+    uint32_t* span = words.data() + 2 * rows + 3 * row;
+    span[2] = static_cast<uint32_t>(row);
+    words[rows + row] = kNowhere;
+    if (row < sequences_.size()) {
+      const nn::KvSequence& sequence = *sequences_[row];
+      words[row] = static_cast<uint32_t>(sequence.length);
+      words[rows + row] = static_cast<uint32_t>(nn::KvCache::slot_of(sequence, sequence.length));
+      span[1] = static_cast<uint32_t>(sequence.length + 1);
+    }
+  }
+  inputs_.write(std::span<const uint32_t>(words));
+  upload_pages();
+}
+
+void DecodeBatch::upload_pages() {
+  const auto width = static_cast<size_t>(step_.pages.dim(1));
+  std::vector<uint32_t> pages(static_cast<size_t>(rows_) * width);
+  for (size_t row = 0; row < sequences_.size(); ++row) {
+    const std::vector<uint32_t>& own = sequences_[row]->pages;
+    std::copy_n(own.begin(), std::min(own.size(), width),
+                pages.begin() + static_cast<ptrdiff_t>(row * width));
+  }
+  if (pages != pages_) {
+    step_.pages.write(std::span<const uint32_t>(pages));
+    pages_ = std::move(pages);
+  }
+}
+
+std::vector<uint32_t> DecodeBatch::take() {
+  std::vector<uint32_t> ids(static_cast<size_t>(rows_));
+  steps_.front()->wait(std::as_writable_bytes(std::span(ids)));
+  steps_.pop_front();
+  ids.resize(sequences_.size());
+  for (const uint32_t id : ids) {
+    if (id >= model_.config().vocab_size) {
+      fail(ErrorKind::Internal, Subject::Device,
+           "A logit is not a number; the weights or the device are broken, try `candela doctor`.");
+    }
+  }
+  return ids;
+}
+
+}  // namespace candela::models

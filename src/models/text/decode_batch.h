@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "models/text/decoder.h"
+
+namespace candela::models {
+
+/// Continues several sequences by one token a step. The drawn ids stay on the device, where they
+/// are the next step's input, so that steps can be handed over ahead of the host's reading them.
+///
+/// Where the device captures work, a step is recorded once and replayed: for a batch rounded up to
+/// a power of two, whose idle rows see no keys and write none, and for a context rounded up, so
+/// that it is recorded anew only every few hundred positions.
+class DecodeBatch {
+ public:
+  /// `last[i]` is the newest token of `sequences[i]`, not in the cache yet. Model, cache and
+  /// sequences outlive the batch.
+  DecodeBatch(TextDecoder& model,
+              nn::KvCache& cache,
+              std::vector<nn::KvSequence*> sequences,
+              std::span<const uint32_t> last);
+
+  /// Hands one more step to the device and advances the sequences by one position.
+  /// @throws OutOfMemory if the cache is full
+  void submit();
+  /// Waits for the oldest step handed over: the drawn id of each sequence, the largest logit's.
+  /// @throws Internal if a logit is not a number
+  std::vector<uint32_t> take();
+  size_t in_flight() const { return steps_.size(); }
+
+ private:
+  /// What a recorded step depends on.
+  struct Shape {
+    int64_t span = 0, cache = 0, positions = 0;
+    bool operator==(const Shape&) const = default;
+  };
+
+  void prepare(const Shape& shape);
+  void upload();
+  void upload_pages();
+
+  TextDecoder& model_;
+  nn::KvCache& cache_;
+  std::vector<nn::KvSequence*> sequences_;
+  int64_t rows_;  ///< with idle ones
+  Shape shape_;
+  nn::Step step_;
+  Tensor ids_, inputs_;
+  std::vector<uint32_t> pages_;  ///< what lies in step_.pages
+  std::shared_ptr<const Captured> captured_;
+  std::deque<std::unique_ptr<Readback>> steps_;
+};
+
+}  // namespace candela::models
