@@ -81,12 +81,12 @@ struct RopeArgs {
 
 /// y = norm(x) weight^T + bias + residual.
 struct LinearArgs {
-  View x;                           ///< [rows, in], F32
-  std::optional<View> norm_weight;  ///< [in]: RMSNorm of each row of x before the product
-  float norm_eps = 0.0f;
+  View x;                    ///< [rows, in], F32
   View weight;               ///< [out, in]: F32, F16, BF16 or blocks; contiguous; may be segmented
   std::optional<View> bias;  ///< [out], F32, F16 or BF16
-  std::optional<View> residual;  ///< [rows, out], F32; added last
+  std::optional<View> residual;          ///< [rows, out], F32; added last
+  std::optional<View> norm_weight = {};  ///< [in]: RMSNorm of each row of x before the product
+  float norm_eps = 0.0f;
 };
 
 /// Attention over a paged key/value cache. Causality, windows, segments and padding are all one

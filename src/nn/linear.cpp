@@ -10,23 +10,23 @@ LinearGroup LinearGroup::load(const Weights& weights,
                               std::span<const int64_t> widths,
                               bool with_bias) {
   LinearGroup group{{}, {widths.begin(), widths.end()}};
-  std::vector<std::string> matrices, biases;
-  std::vector<Shape> shapes, bias_shapes;
+  std::vector<std::string> matrices;
+  std::vector<Shape> shapes;
   for (size_t i = 0; i < names.size(); ++i) {
     matrices.push_back(names[i] + ".weight");
-    biases.push_back(names[i] + ".bias");
     shapes.push_back(Shape{widths[i], in});
-    bias_shapes.push_back(Shape{widths[i]});
   }
-  const auto same_type = [&](const std::vector<std::string>& tensors) {
-    return std::ranges::all_of(tensors, [&](const std::string& name) {
-      return weights.info(name).dtype == weights.info(tensors.front()).dtype;
-    });
-  };
-  if (same_type(matrices) && (!with_bias || same_type(biases))) {
+  const bool same_type = std::ranges::all_of(matrices, [&](const std::string& name) {
+    return weights.info(name).dtype == weights.info(matrices.front()).dtype;
+  });
+  if (same_type) {
     Linear all{weights.get_joined(matrices, shapes), std::nullopt};
     if (with_bias) {
-      all.bias = weights.get_joined(biases, bias_shapes);
+      std::vector<Tensor> biases;
+      for (size_t i = 0; i < names.size(); ++i) {
+        biases.push_back(weights.get(names[i] + ".bias", {widths[i]}));
+      }
+      all.bias = cat(biases, 0);
     }
     group.products.push_back(std::move(all));
     return group;

@@ -159,7 +159,7 @@ TEST(WgpuDevice, ProfilesByKernel) {
     GTEST_SKIP() << "the device has no timestamps";
   }
   WgpuOptions options;
-  options.profile = true;
+  options.profile = Profile::Kernels;
   WgpuBackend backend(options);
   const View y = make_view(backend, {4096}, DType::F32);
   for (int i = 0; i < 300; ++i) {

@@ -27,6 +27,7 @@ class Layers {
     writer_.add(name, tensor);
     return tensor;
   }
+  void add_as(const std::string& name, const Tensor& tensor) { writer_.add(name, tensor); }
   Weights open() {
     writer_.save(folder_ / "model.safetensors");
     return Weights(open_weights(folder_ / "model.safetensors"), cpu());
@@ -83,6 +84,38 @@ void expect_near(const Tensor& actual, const Values& expected, double tolerance 
   }
 }
 
+constexpr double kNormEps = 1e-5;
+
+/// An RMSNorm of random weights and what it does to rows, computed in double.
+struct NormCase {
+  RmsNorm norm;
+  Values weight;
+
+  explicit NormCase(int64_t size)
+      : norm{Tensor::randn({size}, 1, 0.5, 50, cpu()), static_cast<float>(kNormEps)},
+        weight(doubles(norm.weight)) {}
+
+  Values operator()(Values x) const {
+    for (size_t at = 0; at < x.size(); at += weight.size()) {
+      double squares = 0.0;
+      for (size_t i = 0; i < weight.size(); ++i) {
+        squares += x[at + i] * x[at + i];
+      }
+      for (size_t i = 0; i < weight.size(); ++i) {
+        x[at + i] *= weight[i] / std::sqrt(squares / static_cast<double>(weight.size()) + kNormEps);
+      }
+    }
+    return x;
+  }
+};
+
+Values plus(Values a, const Values& b) {
+  for (size_t i = 0; i < a.size(); ++i) {
+    a[i] += b[i];
+  }
+  return a;
+}
+
 TEST(Mlp, EqualsItsDefinition) {
   constexpr int64_t kHidden = 6, kInner = 10;
   Layers layers;
@@ -91,13 +124,9 @@ TEST(Mlp, EqualsItsDefinition) {
   const Values down = doubles(layers.add("mlp.down_proj.weight", {kHidden, kInner}));
   const Mlp mlp = Mlp::load(layers.open().pp("mlp"), kHidden, kInner);
   const Tensor x = Tensor::randn({3, kHidden}, 0, 1, 1, cpu());
-  const Tensor residual = Tensor::randn({3, kHidden}, 0, 1, 2, cpu());
-  Values expected = gated(doubles(x), gate, up, down, kHidden, kInner);
-  const Values plus = doubles(residual);
-  for (size_t i = 0; i < expected.size(); ++i) {
-    expected[i] += plus[i];
-  }
-  expect_near(mlp(x, residual, {}), expected);
+  const NormCase norm(kHidden);
+  expect_near(mlp(x, norm.norm, {}),
+              plus(doubles(x), gated(norm(doubles(x)), gate, up, down, kHidden, kInner)));
 }
 
 struct MoeCase {
@@ -144,14 +173,14 @@ TEST(Moe, EqualsItsDefinitionWithAndWithoutNormalizedWeights) {
   }
   const Weights weights = layers.open();
   const Tensor x = Tensor::randn({7, MoeCase::kHidden}, 0, 1, 3, cpu());
-  const Tensor zero = Tensor::zeros({7, MoeCase::kHidden}, DType::F32, cpu());
+  const NormCase norm(MoeCase::kHidden);
   for (const bool normalize : {true, false}) {
     const Moe moe = Moe::load(weights, {.hidden = MoeCase::kHidden,
                                         .inner = MoeCase::kInner,
                                         .experts = MoeCase::kExperts,
                                         .experts_per_token = MoeCase::kUsed,
                                         .normalize = normalize});
-    expect_near(moe(x, zero, {}), reference(doubles(x), normalize));
+    expect_near(moe(x, norm.norm, {}), plus(doubles(x), reference(norm(doubles(x)), normalize)));
   }
 }
 
@@ -251,7 +280,7 @@ TEST(Attention, EqualsItsDefinitionInOnePassAndTokenByToken) {
   reference.k_norm = doubles(layers.add("k_norm.weight", {size(C::kDim)}));
   const Weights weights = layers.open();
   const Tensor x = Tensor::randn({size(C::kTokens), size(C::kHidden)}, 0, 1, 4, cpu());
-  const Tensor zero = Tensor::zeros(x.shape(), DType::F32, cpu());
+  const NormCase norm(size(C::kHidden));
   Rotary rotary(size(C::kDim), C::kTheta, cpu());
   rotary.reserve(size(C::kTokens));
 
@@ -265,7 +294,7 @@ TEST(Attention, EqualsItsDefinitionInOnePassAndTokenByToken) {
                                                           .eps = static_cast<float>(C::kEps),
                                                           .interleaved_rope = interleaved});
     reference.interleaved = interleaved;
-    const Values expected = reference(doubles(x));
+    const Values expected = plus(doubles(x), reference(norm(doubles(x))));
     for (const size_t chunk : {C::kTokens, size_t{1}, size_t{2}}) {
       KvCache cache({.layers = 1,
                      .kv_heads = size(C::kKvHeads),
@@ -279,8 +308,7 @@ TEST(Attention, EqualsItsDefinitionInOnePassAndTokenByToken) {
         const StepRow row{&sequence, ids, false};
         const Step step = Step::pack({&row, 1}, cache, cpu());
         const Tensor part = x.narrow(0, size(at), size(ids.size())).contiguous();
-        const Tensor none = zero.narrow(0, size(at), size(ids.size())).contiguous();
-        const Values more = doubles(attention(part, none, step, rotary, cache, 0, {}));
+        const Values more = doubles(attention(part, norm.norm, step, rotary, cache, 0, {}));
         got.insert(got.end(), more.begin(), more.end());
         sequence.length += size(ids.size());
       }
@@ -290,6 +318,24 @@ TEST(Attention, EqualsItsDefinitionInOnePassAndTokenByToken) {
       }
     }
   }
+}
+
+TEST(LinearGroup, StacksMatricesOfOneTypeAndKeepsOthersApart) {
+  Layers layers;
+  const Tensor a = layers.add("a.weight", {2, 3}), b = layers.add("b.weight", {4, 3});
+  layers.add_as("c.weight", a.to_dtype(DType::BF16));
+  const Weights weights = layers.open();
+  const NormCase norm(3);
+  const Tensor x = Tensor::randn({5, 3}, 0, 1, 3, cpu());
+  const std::string alike[] = {"a", "b"}, mixed[] = {"b", "c"};
+  const int64_t widths[] = {2, 4}, mixed_widths[] = {4, 2};
+  const LinearGroup stacked = LinearGroup::load(weights, alike, 3, widths);
+  EXPECT_EQ(stacked.products.size(), 1U);
+  expect_near(stacked(x, norm.norm)[0], times(norm(doubles(x)), doubles(a), 3));
+  expect_near(stacked(x, norm.norm)[1], times(norm(doubles(x)), doubles(b), 3));
+  const LinearGroup apart = LinearGroup::load(weights, mixed, 3, mixed_widths);
+  EXPECT_EQ(apart.products.size(), 2U);
+  expect_near(apart(x, norm.norm)[0], times(norm(doubles(x)), doubles(b), 3));
 }
 
 TEST(Linear, ReadsABiasOnlyIfAskedFor) {

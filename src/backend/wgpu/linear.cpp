@@ -32,15 +32,13 @@ uint32_t rows_at_once(uint32_t rows) {
   return rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : 8;
 }
 
-/// Threads that share one weight row, a power of two: enough in all to fill a large GPU, each with
-/// at least one load of eight columns.
+/// Threads that share one weight row: a subgroup, or four where there are too few rows to fill a
+/// large GPU and each thread still has something to load.
 uint32_t threads_a_row(const Limits& limits, uint32_t weight_rows, uint32_t cols) {
   constexpr uint32_t kWantedThreads = 1 << 18;
-  uint32_t team = 256 / rows_a_workgroup(limits);
-  while (team < 256 && weight_rows * team < kWantedThreads && cols >= 2 * team * 8) {
-    team *= 2;
-  }
-  return team;
+  const uint32_t lanes = 256 / rows_a_workgroup(limits);
+  const uint32_t team = std::min(4 * lanes, 256u);
+  return weight_rows * lanes < kWantedThreads && cols >= team * 8 ? team : lanes;
 }
 
 }  // namespace
