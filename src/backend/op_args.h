@@ -124,6 +124,17 @@ struct MoeArgs {
   std::optional<View> residual;  ///< [tokens, hidden], F32, contiguous
 };
 
+/// Draws one token for each row of logits among its 64 largest. A row of settings is temperature
+/// (0: the largest logit), top_k (1 to 64), top_p, min_p and a number in [0, 1) that decides; order
+/// of operations: top_k, temperature, top_p, min_p, softmax, draw. Source: the logits processors of
+/// transformers' GenerationMixin.
+struct SampleArgs {
+  static constexpr int64_t kMostCandidates = 64;
+  static constexpr int64_t kSettings = 5;
+  View logits;    ///< [rows, vocabulary], F32
+  View settings;  ///< F32 [rows, kSettings], contiguous
+};
+
 /// y = x + moe(n, moe_route(n router^T)), n = RMSNorm(x).
 struct MoeBlockArgs {
   View x;            ///< [tokens, hidden], F32, contiguous

@@ -142,14 +142,16 @@ class Loop {
   /// one step behind, so the last step may have been in vain for those that ended meanwhile.
   void decode_ahead(std::span<const size_t> which) {
     std::vector<nn::KvSequence*> sequences;
+    std::vector<nn::Sampler*> samplers;
     std::vector<uint32_t> last;
     int64_t left = INT64_MAX;
     for (const size_t i : which) {
+      samplers.push_back(&running_[i].sampler);
       sequences.push_back(&running_[i].sequence);
       last.push_back(running_[i].last);
       left = std::min(left, tokens_left(running_[i]));
     }
-    models::DecodeBatch batch(model_, cache_, std::move(sequences), last);
+    models::DecodeBatch batch(model_, cache_, std::move(sequences), last, std::move(samplers));
     bool ending = false;
     while (!ending || batch.in_flight() > 0) {
       while (!ending && left > 0 && batch.in_flight() < kStepsAhead) {
@@ -199,17 +201,16 @@ class Loop {
     }
   }
 
-  /// Whether these requests need nothing from the host but the largest logit's id.
+  /// Whether the device can draw the tokens of these requests.
   bool drawn_on_device(std::span<const size_t> which) const {
-    return !options_.all_logits && std::ranges::all_of(which, [&](size_t i) {
-      const nn::SamplingOptions& o = running_[i].sampler.options();
-      return o.greedy() && o.repetition_penalty == 1.0f && o.suppress.empty();
-    });
+    return !options_.all_logits &&
+           std::ranges::all_of(which, [&](size_t i) { return running_[i].sampler.fits_device(); });
   }
 
   /// One read-back: the best ids for greedy answers, else the logits.
   std::vector<uint32_t> sample(std::span<const size_t> which, const Tensor& logits) {
-    if (drawn_on_device(which)) {
+    const auto greedy_row = [&](size_t i) { return running_[i].sampler.options().greedy(); };
+    if (drawn_on_device(which) && std::ranges::all_of(which, greedy_row)) {
       return greedy(logits);
     }
     const std::vector<float> values = logits.to_vec<float>();

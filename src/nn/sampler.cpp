@@ -131,12 +131,29 @@ std::vector<Candidate> Sampler::filter(std::span<const float> logits,
   return narrow(std::move(candidates));
 }
 
+bool Sampler::fits_device() const {
+  return options_.repetition_penalty == 1.0f && options_.suppress.empty() &&
+         (options_.greedy() ||
+          (options_.top_k >= 1 && options_.top_k <= SampleArgs::kMostCandidates));
+}
+
+std::array<float, SampleArgs::kSettings> Sampler::device_settings() {
+  const float decides = options_.greedy() ? 0.0f : static_cast<float>(uniform());
+  // Rounding may not reach 1, which lies behind all shares.
+  return {options_.temperature, static_cast<float>(options_.top_k), options_.top_p, options_.min_p,
+          std::min(decides, 0x1.fffffep-1f)};
+}
+
+double Sampler::uniform() {
+  // Made by hand: std::uniform_real_distribution differs among standard libraries.
+  return static_cast<double>(engine_() >> 11) * 0x1p-53;
+}
+
 uint32_t Sampler::draw(const std::vector<Candidate>& candidates) {
   if (options_.greedy()) {
     return candidates.front().id;
   }
-  // Made by hand: std::uniform_real_distribution differs among standard libraries.
-  double left = static_cast<double>(engine_() >> 11) * 0x1p-53;
+  double left = uniform();
   for (const Candidate& candidate : candidates) {
     left -= candidate.value;
     if (left < 0.0) {

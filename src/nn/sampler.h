@@ -1,9 +1,12 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <random>
 #include <span>
 #include <vector>
+
+#include "backend/op_args.h"
 
 namespace candela::nn {
 
@@ -43,6 +46,12 @@ class Sampler {
   /// neither penalty nor suppression is asked for.
   uint32_t pick(std::vector<Candidate> best);
 
+  /// Whether `sample_into` on the device draws as this sampler does: from at most 64 candidates,
+  /// without penalty and suppression.
+  bool fits_device() const;
+  /// A row of settings for it, with the next number that decides.
+  std::array<float, SampleArgs::kSettings> device_settings();
+
   /// All tokens by id with their logits after the repetition penalty.
   /// @throws Internal if a logit is not finite
   std::vector<Candidate> penalised(std::span<const float> logits,
@@ -54,6 +63,7 @@ class Sampler {
  private:
   std::vector<Candidate> narrow(std::vector<Candidate> candidates) const;
   uint32_t draw(const std::vector<Candidate>& candidates);
+  double uniform();
 
   SamplingOptions options_;
   std::mt19937_64 engine_;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <numeric>
 
@@ -254,9 +255,71 @@ void add_top_k(Table& table) {
   add("no_rows", filled({0, 70}, 1), 3);
 }
 
+void add_sample(Table& table) {
+  // The number that decides lies in the middle of the share of candidate `wanted`.
+  struct Row {
+    double temperature, top_k, top_p, min_p;
+    int wanted;
+  };
+  constexpr Row kRows[] = {{0, 1, 1, 0, 0},    {1, 64, 1, 0, 0},   {0.7, 20, 1, 0, 7},
+                           {1.3, 5, 1, 0, 4},  {1, 64, 0.9, 0, 2}, {0.5, 64, 0.95, 0.1, 1},
+                           {2, 64, 1, 0.5, 1}, {1, 1, 1, 0, 0},    {1e-3, 64, 1, 0, 0}};
+  for (const int64_t vocabulary : {7, 70, 5000}) {
+    Case out;
+    out.name = fmt::format("sample_into/{}", vocabulary);
+    out.op = "sample_into";
+    out.bound = kBits;
+    out.basic = vocabulary == 70;
+    const auto rows = static_cast<int64_t>(std::size(kRows));
+    const Host logits = normal({rows, vocabulary}, 5, DType::F32, 2.0);
+    Numbers settings, expected;
+    for (int64_t r = 0; r < rows; ++r) {
+      const Row& row = kRows[r];
+      std::vector<std::pair<double, int64_t>> sorted;
+      for (int64_t i = 0; i < vocabulary; ++i) {
+        sorted.emplace_back(-logits.values[static_cast<size_t>(r * vocabulary + i)], i);
+      }
+      std::ranges::sort(sorted);
+      sorted.resize(std::min<size_t>({sorted.size(), 64, static_cast<size_t>(row.top_k)}));
+      Numbers shares;
+      double sum = 0, reached = 0;
+      for (const auto& [value, index] : sorted) {
+        const double scale = std::max(row.temperature, 1e-9);
+        shares.push_back(std::exp((sorted[0].first - value) / scale));
+        sum += shares.back();
+      }
+      size_t kept = 0;
+      while (kept < shares.size() && (kept == 0 || reached < row.top_p * sum)) {
+        reached += shares[kept++];
+      }
+      while (kept > 1 && shares[kept - 1] < row.min_p) {
+        reached -= shares[--kept];
+      }
+      const size_t wanted = std::min(static_cast<size_t>(row.wanted), kept - 1);
+      double before = 0;
+      for (size_t i = 0; i < wanted; ++i) {
+        before += shares[i];
+      }
+      settings.insert(settings.end(), {row.temperature, row.top_k, row.top_p, row.min_p,
+                                       (before + shares[wanted] / 2) / reached});
+      expected.push_back(static_cast<double>(sorted[wanted].second));
+    }
+    const Host options = numbers({rows, 5}, settings);
+    out.inputs = [=] { return Hosts{logits, options}; };
+    out.run = [](const Tensors& in, const Device& device) {
+      const Tensor ids = Tensor::zeros({in[0].dim(0)}, DType::U32, device);
+      sample_into(in[0], in[1], ids);
+      return Tensors{ids};
+    };
+    out.reference = [expected](const Hosts&) { return std::vector<Numbers>{expected}; };
+    table.push_back(out);
+  }
+}
+
 }  // namespace
 
 void add_reduce(Table& table) {
+  add_sample(table);
   add_reductions(table);
   add_softmax(table);
   add_scans(table);

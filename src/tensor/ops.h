@@ -159,6 +159,9 @@ Tensor attention(
     const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& spans, float scale);
 /// In place: cache [pages, kv_heads, page, dim] receives x [tokens, kv_heads, dim] at slots U32.
 void kv_write(const Tensor& cache, const Tensor& slots, const Tensor& x);
+/// In place: ids (U32 [rows]) receives a token drawn for each row of logits [rows, vocabulary],
+/// with settings F32 [rows, 5]: see SampleArgs. 2^32 - 1 for a row that holds a NaN.
+void sample_into(const Tensor& logits, const Tensor& settings, const Tensor& ids);
 /// Experts U32 and weights F32, both [tokens, k], of logits [tokens, experts].
 std::pair<Tensor, Tensor> moe_route(const Tensor& logits, int64_t k, bool normalize);
 /// x [tokens, hidden]; gate, up [experts, inner, hidden]; down [experts, hidden, inner].

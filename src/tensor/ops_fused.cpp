@@ -175,6 +175,19 @@ void kv_write(const Tensor& cache, const Tensor& slots, const Tensor& x) {
   call.backend().kv_write(as_f32(call, x).view(), slots.view(), cache.view());
 }
 
+void sample_into(const Tensor& logits, const Tensor& settings, const Tensor& ids) {
+  const Call call("sample_into", {{"logits", &logits}, {"settings", &settings}, {"ids", &ids}});
+  call.require_rank(logits, 2);
+  call.require_dtype(settings, DType::F32);
+  call.require_shape(settings, Shape{logits.dim(0), SampleArgs::kSettings});
+  call.require_dtype(ids, DType::U32);
+  call.require_shape(ids, Shape{logits.dim(0)});
+  if (logits.dim(1) == 0) {
+    call.invalid("there are no logits to draw from");
+  }
+  call.backend().sample({as_f32(call, logits).view(), settings.contiguous().view()}, ids.view());
+}
+
 std::pair<Tensor, Tensor> moe_route(const Tensor& logits, int64_t k, bool normalize) {
   const Call call("moe_route", {{"logits", &logits}});
   call.require_rank(logits, 2);

@@ -148,6 +148,7 @@ std::map<std::string, Axes> attention_and_moe_kernels() {
       {"attention_prefill", {caches(), texts("SLICES", {"2", "4", "8"}), {x_types()[0]}}},
       {"attention_merge", {}},
       {"kv_write", {{{{}}, {{"KV_BF16"}}, {{"KV_BF16", "KV_ODD"}}}}},
+      {"sample", {}},
       {"moe_route", {}},
       {"moe_group", {texts("TILE", {"16"})}},
       {"moe_gate_up", {weights(), x_types(), flag("SUBGROUPS")}},

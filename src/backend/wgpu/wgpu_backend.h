@@ -74,6 +74,7 @@ class WgpuBackend final : public Backend {
   void moe_route(const MoeRouteArgs& args, const View& experts, const View& weights) override;
   void moe(const MoeArgs& args, const View& y) override;
   void moe_block(const MoeBlockArgs& args, const View& y) override;
+  void sample(const SampleArgs& args, const View& ids) override;
   void snake_beta(const View& x, const View& alpha, const View& beta, const View& y) override;
 
   /// For kernels that are not part of candela, replays and tests.

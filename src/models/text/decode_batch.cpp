@@ -25,13 +25,19 @@ int64_t rounded_span(int64_t length) {
 DecodeBatch::DecodeBatch(TextDecoder& model,
                          nn::KvCache& cache,
                          std::vector<nn::KvSequence*> sequences,
-                         std::span<const uint32_t> last)
+                         std::span<const uint32_t> last,
+                         std::vector<nn::Sampler*> samplers)
     : model_(model), cache_(cache), sequences_(std::move(sequences)) {
+  const auto greedy = [](const nn::Sampler* sampler) { return sampler->options().greedy(); };
+  if (!std::ranges::all_of(samplers, greedy)) {
+    samplers_ = std::move(samplers);
+  }
   const auto count = static_cast<uint64_t>(sequences_.size());
   rows_ = static_cast<int64_t>(model.device().limits().captures ? std::bit_ceil(count) : count);
   std::vector<uint32_t> ids(last.begin(), last.end());
   ids.resize(static_cast<size_t>(rows_));
   ids_ = Tensor::from_vector(ids, {rows_}, model.device());
+  settings_ = Tensor::empty({rows_, SampleArgs::kSettings}, DType::F32, model.device(), "settings");
 }
 
 void DecodeBatch::submit() {
@@ -43,7 +49,14 @@ void DecodeBatch::submit() {
   const int64_t span = rounded_span(longest);
   prepare({span, cache_.generation(), model_.reserve_positions(span)});
   upload();
-  const auto work = [&] { argmax_into(model_.run(step_, cache_), ids_); };
+  const auto work = [&] {
+    const Tensor logits = model_.run(step_, cache_);
+    if (samplers_.empty()) {
+      argmax_into(logits, ids_);
+    } else {
+      sample_into(logits, settings_, ids_);
+    }
+  };
   if (!captured_) {
     captured_ = model_.device().backend().capture(work);
   }
@@ -96,6 +109,19 @@ void DecodeBatch::upload() {
   }
   inputs_.write(std::span<const uint32_t>(words));
   upload_pages();
+  if (!samplers_.empty()) {
+    upload_settings();
+  }
+}
+
+void DecodeBatch::upload_settings() {
+  std::vector<float> rows;
+  for (nn::Sampler* sampler : samplers_) {
+    const auto row = sampler->device_settings();
+    rows.insert(rows.end(), row.begin(), row.end());
+  }
+  rows.resize(static_cast<size_t>(settings_.elements()));  // idle rows are greedy
+  settings_.write(std::span<const float>(rows));
 }
 
 void DecodeBatch::upload_pages() {

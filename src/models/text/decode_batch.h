@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/text/decoder.h"
+#include "nn/sampler.h"
 
 namespace candela::models {
 
@@ -18,17 +19,18 @@ namespace candela::models {
 /// that it is recorded anew only every few hundred positions.
 class DecodeBatch {
  public:
-  /// `last[i]` is the newest token of `sequences[i]`, not in the cache yet. Model, cache and
-  /// sequences outlive the batch.
+  /// `last[i]` is the newest token of `sequences[i]`, not in the cache yet; `samplers[i]` draws its
+  /// next ones and fits the device; none at all: the largest logit. All outlive the batch.
   DecodeBatch(TextDecoder& model,
               nn::KvCache& cache,
               std::vector<nn::KvSequence*> sequences,
-              std::span<const uint32_t> last);
+              std::span<const uint32_t> last,
+              std::vector<nn::Sampler*> samplers = {});
 
   /// Hands one more step to the device and advances the sequences by one position.
   /// @throws OutOfMemory if the cache is full
   void submit();
-  /// Waits for the oldest step handed over: the drawn id of each sequence, the largest logit's.
+  /// Waits for the oldest step handed over: the drawn id of each sequence.
   /// @throws Internal if a logit is not a number
   std::vector<uint32_t> take();
   size_t in_flight() const { return steps_.size(); }
@@ -43,14 +45,16 @@ class DecodeBatch {
   void prepare(const Shape& shape);
   void upload();
   void upload_pages();
+  void upload_settings();
 
   TextDecoder& model_;
   nn::KvCache& cache_;
   std::vector<nn::KvSequence*> sequences_;
-  int64_t rows_;  ///< with idle ones
+  std::vector<nn::Sampler*> samplers_;  ///< empty: greedy
+  int64_t rows_;                        ///< with idle ones
   Shape shape_;
   nn::Step step_;
-  Tensor ids_, inputs_;
+  Tensor ids_, inputs_, settings_;
   std::vector<uint32_t> pages_;  ///< what lies in step_.pages
   std::shared_ptr<const Captured> captured_;
   std::deque<std::unique_ptr<Readback>> steps_;

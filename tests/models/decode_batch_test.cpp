@@ -1,0 +1,170 @@
+// Steps that stay on the device against forward passes whose logits come to the host.
+#include "models/text/decode_batch.h"
+
+#include <algorithm>
+
+#include "models/support.h"
+
+namespace candela::models {
+namespace {
+
+using Ids = std::vector<uint32_t>;
+
+const Device& wgpu_device() {
+  static const Device device = Device::wgpu();
+  return device;
+}
+
+uint32_t best_of(std::span<const float> logits) {
+  return static_cast<uint32_t>(std::ranges::max_element(logits) - logits.begin());
+}
+
+Ids some_ids(size_t count, uint32_t start) {
+  Ids ids(count);
+  for (size_t i = 0; i < count; ++i) {
+    ids[i] = (start + static_cast<uint32_t>(i) * 37) % 1000;
+  }
+  return ids;
+}
+
+/// A model with sequences of the given lengths in its cache.
+struct Session {
+  std::unique_ptr<Model> model;
+  nn::KvCache cache;
+  std::vector<nn::KvSequence> sequences;
+  Ids last;  ///< the first token after each prompt
+
+  Session(const Device& device,
+          std::span<const size_t> lengths,
+          const std::string& path = kTinyOmni)
+      : model(load_model(open_model(path), device)),
+        cache(model->text.make_cache(DType::F32, 0)),
+        sequences(lengths.size()) {
+    for (size_t i = 0; i < lengths.size(); ++i) {
+      const Ids prompt = some_ids(lengths[i], static_cast<uint32_t>(i) + 3);
+      const nn::StepRow row{&sequences[i], prompt, false};
+      last.push_back(best_of(model->text.forward({&row, 1}, cache).to_vec<float>()));
+    }
+  }
+
+  std::vector<nn::KvSequence*> pointers() {
+    std::vector<nn::KvSequence*> all;
+    for (nn::KvSequence& sequence : sequences) {
+      all.push_back(&sequence);
+    }
+    return all;
+  }
+
+  /// The next tokens of every sequence, one forward pass a step.
+  std::vector<Ids> step_by_step(size_t steps) {
+    std::vector<Ids> answers;
+    for (size_t s = 0; s < steps; ++s) {
+      std::vector<nn::StepRow> rows;
+      for (size_t i = 0; i < sequences.size(); ++i) {
+        rows.push_back({&sequences[i], {&last[i], 1}, false});
+      }
+      const auto logits = model->text.forward(rows, cache).to_vec<float>();
+      const size_t width = logits.size() / sequences.size();
+      for (size_t i = 0; i < sequences.size(); ++i) {
+        last[i] = best_of(std::span(logits).subspan(i * width, width));
+      }
+      answers.push_back(last);
+    }
+    return answers;
+  }
+};
+
+std::vector<Ids> ahead(DecodeBatch& batch, size_t steps) {
+  std::vector<Ids> answers;
+  for (size_t s = 0; s < steps; ++s) {
+    batch.submit();
+    if (batch.in_flight() == 2) {
+      answers.push_back(batch.take());
+    }
+  }
+  while (batch.in_flight() > 0) {
+    answers.push_back(batch.take());
+  }
+  return answers;
+}
+
+TEST(DecodeBatch, DrawsTheTokensOfForwardPassesOnBothDevices) {
+  // Three rows in a batch of four; pages end and the recorded context of 256 is passed on the way.
+  const size_t lengths[] = {5, 250, 62};
+  Session expected(Device::cpu(), lengths);
+  const std::vector<Ids> answers = expected.step_by_step(12);
+  for (const Device& device : {Device::cpu(), wgpu_device()}) {
+    Session session(device, lengths);
+    ASSERT_EQ(session.last.size(), 3u);
+    DecodeBatch batch(session.model->text, session.cache, session.pointers(), session.last);
+    EXPECT_EQ(ahead(batch, 12), answers) << device.name();
+    EXPECT_EQ(session.sequences[1].length, 262);
+  }
+}
+
+TEST(DecodeBatch, AnOrdinaryModelWithoutExperts) {
+  const size_t lengths[] = {9};
+  Session expected(Device::cpu(), lengths, kTinyQwen3);
+  const std::vector<Ids> answers = expected.step_by_step(8);
+  Session session(wgpu_device(), lengths, kTinyQwen3);
+  DecodeBatch batch(session.model->text, session.cache, session.pointers(), session.last);
+  EXPECT_EQ(ahead(batch, 8), answers);
+}
+
+TEST(DecodeBatch, AStepIsAFewDispatchesOneSubmitAndOneReadBack) {
+  const size_t lengths[] = {5};
+  Session session(wgpu_device(), lengths);
+  DecodeBatch batch(session.model->text, session.cache, session.pointers(), session.last);
+  ahead(batch, 2);
+  const Counters before = wgpu_device().counters();
+  ahead(batch, 10);
+  const Counters& after = wgpu_device().counters();
+  const auto layers = static_cast<uint64_t>(session.model->text.config().layers);
+  const uint64_t dispatches = (after.dispatches - before.dispatches) / 10;
+  EXPECT_LE(dispatches, 9 * layers + 8);
+  EXPECT_EQ(after.pipelines, before.pipelines);
+  EXPECT_EQ(after.bind_groups, before.bind_groups);
+  EXPECT_EQ(after.readbacks - before.readbacks, 10u);
+  EXPECT_LE(after.submits - before.submits, 20u) << "the step and the copy of its ids";
+  EXPECT_LE(after.upload_bytes - before.upload_bytes, 10u * 64) << "no tables, no parameters";
+}
+
+TEST(DecodeBatch, ASequenceDoesNotDependOnItsNeighbours) {
+  const size_t alone[] = {40, 40}, mixed[] = {40, 250};
+  Session one(wgpu_device(), alone), two(wgpu_device(), mixed);
+  DecodeBatch first(one.model->text, one.cache, one.pointers(), one.last);
+  DecodeBatch second(two.model->text, two.cache, two.pointers(), two.last);
+  const std::vector<Ids> a = ahead(first, 5), b = ahead(second, 5);
+  for (size_t s = 0; s < a.size(); ++s) {
+    EXPECT_EQ(a[s][0], b[s][0]);
+  }
+}
+
+TEST(DecodeBatch, DrawsWithTheSamplersNumbers) {
+  const size_t lengths[] = {7, 20};
+  nn::SamplingOptions options{.temperature = 0.8f, .top_k = 20, .top_p = 0.9f, .seed = 5};
+  const auto run = [&](const Device& device, bool on_device) {
+    Session session(device, lengths);
+    nn::Sampler samplers[] = {nn::Sampler(options), nn::Sampler({})};
+    if (on_device) {
+      DecodeBatch batch(session.model->text, session.cache, session.pointers(), session.last,
+                        {&samplers[0], &samplers[1]});
+      return ahead(batch, 10);
+    }
+    std::vector<Ids> answers;
+    for (int s = 0; s < 10; ++s) {
+      std::vector<nn::StepRow> rows{{&session.sequences[0], {&session.last[0], 1}, false},
+                                    {&session.sequences[1], {&session.last[1], 1}, false}};
+      const auto logits = session.model->text.forward(rows, session.cache).to_vec2<float>();
+      session.last = {samplers[0].pick(logits[0], {}), samplers[1].pick(logits[1], {})};
+      answers.push_back(session.last);
+    }
+    return answers;
+  };
+  const std::vector<Ids> expected = run(Device::cpu(), false);
+  EXPECT_EQ(run(Device::cpu(), true), expected);
+  EXPECT_EQ(run(wgpu_device(), true), expected);
+}
+
+}  // namespace
+}  // namespace candela::models
