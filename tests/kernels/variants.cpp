@@ -36,6 +36,20 @@ std::vector<Variant> weights() {
           weight("Q8_0", false), weight("Q4_0", false), weight("Q4_1", false)};
 }
 
+/// Weights and x of kernels that read F16 and BF16 by four where they can.
+std::vector<Variant> weights_by_four() {
+  std::vector<Variant> variants;
+  for (const char* dtype : {"F16", "BF16"}) {
+    variants.push_back({{std::string("W_") + dtype, "W_PAIR", "X_VEC4"},
+                        {{"W_TYPE", "vec2<u32>"}, {"W_READ", "w_pair"}, {"X_TYPE", "vec4<f32>"}}});
+  }
+  for (Variant variant : weights()) {
+    variant.substitutions.emplace_back("X_TYPE", "f32");
+    variants.push_back(variant);
+  }
+  return variants;
+}
+
 std::vector<Variant> caches() {
   return {weight("F32", false), weight("F32", true), weight("BF16", false), weight("BF16", true)};
 }
@@ -150,7 +164,8 @@ std::map<std::string, Axes> attention_and_moe_kernels() {
       {"kv_write", {{{{}}, {{"KV_BF16"}}, {{"KV_BF16", "KV_ODD"}}}}},
       {"sample", {}},
       {"moe_route", {}},
-      {"moe_group", {texts("TILE", {"16"})}},
+      {"moe_group", {}},
+      {"moe_few", {weights_by_four(), flag("GATE_UP"), flag("SUBGROUPS")}},
       {"moe_gate_up", {weights(), x_types(), flag("SUBGROUPS")}},
       {"moe_down",
        {weights(), x_types(), flag("SUBGROUPS"), {{{}}, {{"PARTIAL"}}, {{"HAS_RESIDUAL"}}}}},

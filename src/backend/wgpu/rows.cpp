@@ -224,4 +224,12 @@ void substitute_types(KernelId& kernel, bool weight_vec4, bool x_vec4) {
   kernel.substitutions.emplace_back("X_TYPE", x_vec4 ? "vec4<f32>" : "f32");
 }
 
+void define_pairs(KernelId& kernel, DType dtype) {
+  define_weight(kernel, dtype, false);
+  kernel.defines.insert(kernel.defines.end(), {"W_PAIR", "X_VEC4"});
+  kernel.substitutions.emplace_back("W_TYPE", "vec2<u32>");
+  kernel.substitutions.emplace_back("W_READ", "w_pair");
+  kernel.substitutions.emplace_back("X_TYPE", "vec4<f32>");
+}
+
 }  // namespace candela::wgpu

@@ -94,5 +94,7 @@ void define_weight(KernelId& kernel, DType dtype, bool vec4);
 bool norm_by_eights(const View& weight);
 /// The texts that kernels with two weights put into their bindings: W_TYPE, W_READ, X_TYPE.
 void substitute_types(KernelId& kernel, bool weight_vec4, bool x_vec4);
+/// Both for a kernel that reads F16 or BF16 weights by four (W_PAIR), and x by 16 bytes.
+void define_pairs(KernelId& kernel, DType dtype);
 
 }  // namespace candela::wgpu

@@ -1,5 +1,6 @@
 // moe_io: reading eight columns of an activation, and silu. Needs weight.wgsl and a binding `x`,
 // array<vec4<f32>> under X_VEC4 (starts are multiples of 4, `cols` of 8), else array<f32>.
+//:include silu
 
 fn x8(start: u32, k: u32, cols: u32) -> Eight {
 //:if X_VEC4
@@ -20,9 +21,4 @@ fn x8(start: u32, k: u32, cols: u32) -> Eight {
   if (n > 7u) { hi.w = x[i + 7u]; }
   return Eight(lo, hi);
 //:end
-}
-
-// exp is only asked for arguments where WGSL bounds its error; beyond them silu is 0 or its argument.
-fn silu(v: f32) -> f32 {
-  return v / (1.0 + exp(-clamp(v, -80.0, 80.0)));
 }

@@ -1,11 +1,12 @@
 // weight: eight consecutive elements of a row, dequantised in registers. Included by every kernel
 // that reads weights or a key/value cache; the kernel itself brings
 //   fn w_word(which: u32, i: u32) -> u32        32-bit word i of matrix `which`, or, under W_VEC4,
-//   fn w_quad(which: u32, i: u32) -> vec4<u32>  16 bytes at word 4 i.
+//   fn w_quad(which: u32, i: u32) -> vec4<u32>  16 bytes at word 4 i, or, under W_PAIR,
+//   fn w_pair(which: u32, i: u32) -> vec2<u32>  8 bytes at word 2 i: four elements at a time.
 // One of W_F32, W_F16, W_BF16, W_Q8_0, W_Q4_0, W_Q4_1 is defined. `start` counts elements, for block
 // formats blocks, and says where the row begins; `k` is a multiple of 8 inside the row of `cols`
 // elements. Elements past the end of the row are zeros. W_VEC4 (F32, F16, BF16): every start and
-// `cols` are multiples of 8. Block formats have rows of whole blocks.
+// `cols` are multiples of 8; W_PAIR (F16, BF16): of 4. Block formats have rows of whole blocks.
 // Block layouts: ggml-common.h, block_q8_0 (34 bytes), block_q4_0 (18), block_q4_1 (20).
 
 struct Eight {
@@ -29,32 +30,39 @@ fn high_bf16(word: u32) -> f32 {
 fn half_of(word: u32, odd: u32) -> f32 {
   return bitcast<f32>((word >> (odd << 4u)) << 16u);
 }
+
+fn four_of(q: vec2<u32>) -> vec4<f32> {
+  return vec4<f32>(low_bf16(q.x), high_bf16(q.x), low_bf16(q.y), high_bf16(q.y));
+}
 //:end
 //:if W_F16
 fn half_of(word: u32, odd: u32) -> f32 {
   return unpack2x16float(word >> (odd << 4u)).x;
 }
+
+fn four_of(q: vec2<u32>) -> vec4<f32> {
+  return vec4<f32>(unpack2x16float(q.x), unpack2x16float(q.y));
+}
 //:end
 
+//:if W_PAIR
+fn weight4(which: u32, start: u32, k: u32, cols: u32) -> vec4<f32> {
+  if (k >= cols) {
+    return vec4<f32>(0.0);
+  }
+  return four_of(w_pair(which, (start + k) >> 2u));
+}
+//:else
 //:if W_VEC4
 //:if W_F32
 fn weight8(which: u32, start: u32, k: u32, cols: u32) -> Eight {
   let i = (start + k) >> 2u;
   return Eight(bitcast<vec4<f32>>(w_quad(which, i)), bitcast<vec4<f32>>(w_quad(which, i + 1u)));
 }
-//:end
-//:if W_BF16
+//:else
 fn weight8(which: u32, start: u32, k: u32, cols: u32) -> Eight {
   let q = w_quad(which, (start + k) >> 3u);
-  return Eight(vec4<f32>(low_bf16(q.x), high_bf16(q.x), low_bf16(q.y), high_bf16(q.y)),
-               vec4<f32>(low_bf16(q.z), high_bf16(q.z), low_bf16(q.w), high_bf16(q.w)));
-}
-//:end
-//:if W_F16
-fn weight8(which: u32, start: u32, k: u32, cols: u32) -> Eight {
-  let q = w_quad(which, (start + k) >> 3u);
-  return Eight(vec4<f32>(unpack2x16float(q.x), unpack2x16float(q.y)),
-               vec4<f32>(unpack2x16float(q.z), unpack2x16float(q.w)));
+  return Eight(four_of(q.xy), four_of(q.zw));
 }
 //:end
 //:else
@@ -133,5 +141,6 @@ fn weight8(which: u32, start: u32, k: u32, cols: u32) -> Eight {
   if (n > 7u) { hi.w = weight1(which, i + 7u); }
   return Eight(lo, hi);
 }
+//:end
 //:end
 //:end

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "backend/wgpu/rows.h"
+#include "backend/wgpu/stream.h"
+
+namespace candela::wgpu {
+
+/// One run of the op `moe`: everything its dispatches share. Activations are gapless.
+struct MoeRun {
+  Stream& stream;
+  const Limits& limits;
+  View x, experts, weights;
+  std::optional<View> residual;
+  View gate_view, up_view, down_view;
+  Weight gate, up, down;
+  uint32_t tokens, k, pairs, hidden, inner, expert_count;
+};
+
+/// Rows that lie in one segment of both gate and up.
+struct MoeBoth {
+  uint32_t begin = 0, end = 0;
+  size_t gate_segment = 0, up_segment = 0;
+  uint32_t gate_start = 0, up_start = 0;
+};
+
+std::vector<MoeBoth> moe_both(const Weight& gate, const Weight& up);
+
+/// What moe_group writes: the number of tiles, the tiles, the pairs in order of experts.
+struct MoePlan {
+  View view;
+  uint32_t tiles;  ///< at most
+  uint32_t order_offset;
+};
+
+MoePlan moe_plan(const MoeRun& run, Backend& backend, uint32_t tile);
+
+/// y[t] = residual[t] + sum_j weights[t, j] * part[t * k + j], j ascending.
+void moe_combine(const MoeRun& run, const View& part, const View& y);
+
+/// Whether moe_many can do it: several tokens, not more experts than moe_group sorts.
+bool moe_is_many(const MoeRun& run);
+/// The op for several tokens: the pairs are sorted by expert, so that each expert's weights are
+/// read once for all of its tokens (once a tile, where it has many).
+void moe_many(const MoeRun& run, Backend& backend, const View& y);
+
+inline uint32_t moe_offset(const View& view) {
+  return narrow_u32(view.layout.offset, "an offset of moe");
+}
+
+inline uint64_t moe_blocks(uint64_t count, uint64_t size) {
+  return (count + size - 1) / size;
+}
+
+/// Whether rows of `cols` F32 can be read sixteen bytes at a time.
+inline bool moe_vec4(const View& view, uint32_t cols) {
+  return cols % 8 == 0 && view.layout.offset % 4 == 0;
+}
+
+}  // namespace candela::wgpu

@@ -1,0 +1,170 @@
+#include <algorithm>
+
+#include "backend/wgpu/moe.h"
+
+namespace candela::wgpu {
+namespace {
+
+/// Up to this many tokens the weights stream through registers once a tile of few pairs; beyond,
+/// blocks of pairs and rows meet in workgroup memory.
+constexpr uint32_t kMostFew = 64;
+constexpr uint32_t kFewTile = 4;
+/// Rows of a matrix, or of gate and up together, that a workgroup of moe_few takes, as a multiple
+/// of rows_a_workgroup: it has half of the threads, and each subgroup takes four.
+constexpr uint32_t kFewRows = 2;
+constexpr uint32_t kPairTile = 32;
+constexpr uint32_t kRowTile = 64;
+constexpr uint32_t kMostExperts = 1024;
+
+struct CombineParams {
+  uint32_t tokens, k, hidden, part_offset, weights_offset, y_offset, residual_offset;
+};
+
+struct GroupParams {
+  uint32_t pairs, tile, experts_count, experts_offset, plan_offset, order_offset;
+};
+
+/// Of moe_few and moe_tile.
+struct TileParams {
+  uint32_t k, cols, rows, row_begin, row_end, x_offset, plan_offset, order_offset;
+  uint32_t w_start, up_start, w_stride, y_offset;
+};
+
+/// A kernel over the tiles of the plan, and how many rows of results its workgroups make.
+struct TileKernel {
+  KernelId id;
+  uint32_t rows;
+};
+
+TileKernel tile_kernel(
+    const MoeRun& run, const Weight& weight, bool weight_vec4, bool x_vec4, bool gate_up) {
+  const bool few = run.tokens <= kMostFew;
+  TileKernel kernel{{few ? "moe_few" : "moe_tile"}, kRowTile};
+  if (gate_up) {
+    kernel.id.defines.emplace_back("GATE_UP");
+  }
+  if (few) {
+    kernel.rows = rows_a_workgroup(run.limits) * kFewRows / (gate_up ? 2 : 1);
+    if (use_subgroups(run.limits)) {
+      kernel.id.defines.emplace_back("SUBGROUPS");
+    }
+    if (weight_vec4 && x_vec4 && (weight.dtype == DType::BF16 || weight.dtype == DType::F16)) {
+      define_pairs(kernel.id, weight.dtype);
+      return kernel;
+    }
+  } else {
+    kernel.id.substitutions.emplace_back("PIECES", gate_up ? "320" : "192");
+  }
+  define_weight(kernel.id, weight.dtype, weight_vec4);
+  substitute_types(kernel.id, weight_vec4, x_vec4);
+  return kernel;
+}
+
+void gate_up_tiles(const MoeRun& run, const MoePlan& plan, const View& act) {
+  const TileKernel kernel =
+      tile_kernel(run, run.gate, run.gate.vec4 && run.up.vec4, moe_vec4(run.x, run.hidden), true);
+  const Grid grid = grid_for(moe_blocks(run.inner, kernel.rows) * plan.tiles);
+  for (const MoeBoth& both : moe_both(run.gate, run.up)) {
+    const TileParams params{run.k,
+                            run.hidden,
+                            run.inner,
+                            both.begin,
+                            both.end,
+                            moe_offset(run.x),
+                            moe_offset(plan.view),
+                            plan.order_offset,
+                            both.gate_start,
+                            both.up_start,
+                            run.gate.stride,
+                            moe_offset(act)};
+    run.stream.dispatch(kernel.id, grid, params,
+                        {whole_in(run.x), in(run.gate_view, both.gate_segment), whole_in(plan.view),
+                         whole_out(act), in(run.up_view, both.up_segment)});
+  }
+}
+
+void down_tiles(const MoeRun& run, const MoePlan& plan, const View& act, const View& part) {
+  const TileKernel kernel =
+      tile_kernel(run, run.down, run.down.vec4, moe_vec4(act, run.inner), false);
+  const Grid grid = grid_for(moe_blocks(run.hidden, kernel.rows) * plan.tiles);
+  for (const WeightPiece& piece : run.down.pieces) {
+    const TileParams params{run.k,
+                            run.inner,
+                            run.hidden,
+                            piece.begin,
+                            piece.end,
+                            moe_offset(act),
+                            moe_offset(plan.view),
+                            plan.order_offset,
+                            piece.start,
+                            0,
+                            run.down.stride,
+                            moe_offset(part)};
+    run.stream.dispatch(
+        kernel.id, grid, params,
+        {whole_in(act), in(run.down_view, piece.segment), whole_in(plan.view), whole_out(part)});
+  }
+}
+
+}  // namespace
+
+MoePlan moe_plan(const MoeRun& run, Backend& backend, uint32_t tile) {
+  const uint32_t tiles = run.pairs / tile + std::min(run.pairs, run.expert_count);
+  const uint32_t order = 1 + 3 * tiles;
+  MoePlan plan{temporary(backend, Shape{int64_t{order} + run.pairs}, DType::U32), tiles, 0};
+  plan.order_offset = moe_offset(plan.view) + order;
+  const GroupParams params{
+      run.pairs,        tile, run.expert_count, moe_offset(run.experts), moe_offset(plan.view),
+      plan.order_offset};
+  run.stream.dispatch({"moe_group"}, grid_for(run.expert_count), params,
+                      {whole_in(run.experts), whole_out(plan.view)});
+  return plan;
+}
+
+std::vector<MoeBoth> moe_both(const Weight& gate, const Weight& up) {
+  std::vector<MoeBoth> result;
+  for (const WeightPiece& g : gate.pieces) {
+    for (const WeightPiece& u : up.pieces) {
+      const uint32_t begin = std::max(g.begin, u.begin);
+      const uint32_t end = std::min(g.end, u.end);
+      if (begin < end) {
+        result.push_back({begin, end, g.segment, u.segment,
+                          g.start + (begin - g.begin) * gate.stride,
+                          u.start + (begin - u.begin) * up.stride});
+      }
+    }
+  }
+  return result;
+}
+
+void moe_combine(const MoeRun& run, const View& part, const View& y) {
+  KernelId kernel{"moe_combine"};
+  CombineParams params{run.tokens,    run.k, run.hidden, moe_offset(part), moe_offset(run.weights),
+                       moe_offset(y), 0};
+  const Grid grid = grid_for(moe_blocks(uint64_t{run.tokens} * run.hidden, 256));
+  if (run.residual) {
+    kernel.defines.emplace_back("HAS_RESIDUAL");
+    params.residual_offset = moe_offset(*run.residual);
+    run.stream.dispatch(
+        kernel, grid, params,
+        {whole_in(part), whole_in(run.weights), whole_out(y), whole_in(*run.residual)});
+  } else {
+    run.stream.dispatch(kernel, grid, params,
+                        {whole_in(part), whole_in(run.weights), whole_out(y)});
+  }
+}
+
+bool moe_is_many(const MoeRun& run) {
+  return run.tokens > 1 && run.expert_count <= kMostExperts;
+}
+
+void moe_many(const MoeRun& run, Backend& backend, const View& y) {
+  const MoePlan plan = moe_plan(run, backend, run.tokens <= kMostFew ? kFewTile : kPairTile);
+  const View act = temporary(backend, Shape{run.pairs, run.inner});
+  const View part = temporary(backend, Shape{run.pairs, run.hidden});
+  gate_up_tiles(run, plan, act);
+  down_tiles(run, plan, act, part);
+  moe_combine(run, part, y);
+}
+
+}  // namespace candela::wgpu
