@@ -5,7 +5,7 @@
 // F32 weights, softmax over all experts or, under NORMALIZE, over the chosen ones.
 // x: f32 [hidden], hidden a multiple of 8; norm: BF16 (NORM_BF16) or F32; logits: f32 [experts], at
 // most 256 experts, k <= 64; gate, up: [experts, inner, hidden] (W_*). One row of both matrices a team
-// of {{TEAM}} threads. Workgroup 256. Shared: 1.9 KiB. Sums in F32. Grid: linear, blocks of rows x k.
+// of {{TEAM}} threads. Workgroup 256. Shared: 3.6 KiB. Sums in F32. Grid: linear, blocks of rows x k.
 //:include common
 //:include weight
 
@@ -49,6 +49,7 @@ const kTeam = {{TEAM}}u;
 const kLowest = -3.0e38;
 
 var<workgroup> values: array<vec4<f32>, 64>;
+var<workgroup> ranks: array<atomic<u32>, 256>;
 var<workgroup> chosen: array<u32, 64>;
 var<workgroup> best: array<f32, 64>;
 var<workgroup> sums: array<vec3<f32>, {{SUMS}}>;
@@ -56,25 +57,36 @@ var<workgroup> sums: array<vec3<f32>, {{SUMS}}>;
 //:include moe_io
 //:include norm8
 
-// Fills chosen and best with the k best experts, best first.
+// Fills chosen and best with the k best experts, best first. Up to 128 experts have two threads each,
+// which look at half of the others.
 fn rank_experts(thread: u32) {
   values[thread >> 2u][thread & 3u] =
     select(kLowest, logits[params.logits_offset + min(thread, params.experts - 1u)],
            thread < params.experts);
+  atomicStore(&ranks[thread], 0u);
   workgroupBarrier();
-  let mine = values[thread >> 2u][thread & 3u];
+  let halves = select(1u, 2u, params.experts <= 128u);
+  let expert = select(thread, thread & 127u, halves == 2u);
+  let quads = (params.experts + 4u * halves - 1u) / (4u * halves);
+  let mine = values[expert >> 2u][expert & 3u];
   var rank = 0u;
-  for (var i = 0u; i < (params.experts + 3u) / 4u; i++) {
-    let other = values[i];
-    let index = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u);
-    let ahead = (other > vec4<f32>(mine)) |
-                ((other == vec4<f32>(mine)) & (index < vec4<u32>(thread)));
-    let ones = select(vec4<u32>(0u), vec4<u32>(1u), ahead);
-    rank += ones.x + ones.y + ones.z + ones.w;
+  if (expert < params.experts) {
+    let first = select(0u, (thread >> 7u) * quads, halves == 2u);
+    for (var i = first; i < first + quads; i++) {
+      let other = values[i];
+      let index = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u);
+      let ahead = (other > vec4<f32>(mine)) |
+                  ((other == vec4<f32>(mine)) & (index < vec4<u32>(expert)));
+      let ones = select(vec4<u32>(0u), vec4<u32>(1u), ahead);
+      rank += ones.x + ones.y + ones.z + ones.w;
+    }
+    atomicAdd(&ranks[expert], rank);
   }
+  workgroupBarrier();
+  rank = atomicLoad(&ranks[thread]);
   if (thread < params.experts && rank < params.k) {
     chosen[rank] = thread;
-    best[rank] = mine;
+    best[rank] = values[thread >> 2u][thread & 3u];
   }
   workgroupBarrier();
 }
