@@ -16,7 +16,18 @@ Device Device::cpu(int threads, Precision precision) {
 }
 
 Device Device::wgpu(const WgpuOptions& options) {
-  return Device(std::make_shared<wgpu::WgpuBackend>(options));
+  const auto backend = std::make_shared<wgpu::WgpuBackend>(options);
+  if (options.tune != Tune::Defaults && !backend->limits().software && options.record.empty()) {
+    const std::string file = wgpu::tuning_file(*backend);
+    wgpu::Tuning tuning;
+    if (options.tune == Tune::Again || !wgpu::read_tuning(file, tuning)) {
+      tuning = wgpu::measure_tuning(*backend);
+      wgpu::write_tuning(file, tuning);
+      backend->take_profile();
+    }
+    backend->set_tuning(tuning);
+  }
+  return Device(backend);
 }
 
 std::vector<AdapterInfo> Device::adapters(const WgpuOptions& options) {

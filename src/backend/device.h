@@ -14,6 +14,13 @@ enum class Profile {
   Passes,   ///< whole passes, where the adapter has timestamps: how long the device is busy
 };
 
+/// Where the shapes of kernels come from that differ in speed from GPU to GPU.
+enum class Tune {
+  Defaults,
+  Cached,  ///< what was measured on this adapter before; measured now if it never was
+  Again,   ///< measured now
+};
+
 /// How to open a WebGPU device.
 struct WgpuOptions {
   /// "auto" (Dawn, then wgpu-native), "dawn", "wgpu-native" or a path to a library. Empty: the
@@ -33,6 +40,7 @@ struct WgpuOptions {
   std::string record;
   /// What to measure with timestamp queries.
   Profile profile = Profile::Off;
+  Tune tune = Tune::Defaults;
   /// Of matrix products with many rows (prefill, encoders); few rows are always exact.
   Precision precision = Precision::Exact;
 };

@@ -54,6 +54,11 @@ void DeviceFlags::declare(CLI::App& app) {
                                   "or fast (one F16 or BF16 term); auto: fast on WebGPU"))
       ->type_name("CLASS")
       ->capture_default_str();
+  from_environment(
+      app.add_option("--tune", tune,
+                     "kernel shapes for this GPU: cached (measured once), again or off"))
+      ->type_name("WHEN")
+      ->capture_default_str();
   from_environment(app.add_flag("--safe", safe, "WebGPU with bounds checks and zeroed memory"));
   app.add_option("--record", record,
                  "save every WebGPU dispatch with its operands in this folder, for doctor --replay")
@@ -76,6 +81,10 @@ WgpuOptions DeviceFlags::wgpu_options() const {
   options.checked = safe;
   options.record = record;
   options.profile = profile;
+  options.tune = tune == "cached"  ? Tune::Cached
+                 : tune == "again" ? Tune::Again
+                 : tune == "off"   ? Tune::Defaults
+                                 : (wrong("--tune", tune, "cached, again or off"), Tune::Defaults);
   options.precision = precision_on(DeviceKind::Wgpu);
   options.memory_budget = memory_limit.empty() ? 0 : parse_bytes(memory_limit);
   constexpr std::string_view kIndexed = "wgpu:";

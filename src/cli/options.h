@@ -19,6 +19,7 @@ struct DeviceFlags {
   std::string record;
   Profile profile = Profile::Off;
   std::string precision = "auto";
+  std::string tune = "cached";
 
   void declare(CLI::App& app);
   /// "auto" is fast on WebGPU and exact on the CPU. @throws InvalidArgument

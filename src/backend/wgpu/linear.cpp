@@ -32,12 +32,15 @@ uint32_t rows_at_once(uint32_t rows) {
   return rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : 8;
 }
 
-/// Threads that share one weight row: a subgroup, or four where there are too few rows to fill a
+/// Threads that share one weight row: a subgroup, or several where there are too few rows to fill a
 /// large GPU and each thread still has something to load.
-uint32_t threads_a_row(const Limits& limits, uint32_t weight_rows, uint32_t cols) {
+uint32_t threads_a_row(const Limits& limits,
+                       const Tuning& tuning,
+                       uint32_t weight_rows,
+                       uint32_t cols) {
   constexpr uint32_t kWantedThreads = 1 << 18;
   const uint32_t lanes = 256 / rows_a_workgroup(limits);
-  const uint32_t team = std::min(4 * lanes, 256u);
+  const uint32_t team = std::min(tuning.short_matrix_subgroups * lanes, 256u);
   return weight_rows * lanes < kWantedThreads && cols >= team * 8 ? team : lanes;
 }
 
@@ -75,7 +78,7 @@ void WgpuBackend::linear(const LinearArgs& args, const View& y) {
   if (xr.vec4()) {
     kernel.defines.emplace_back("X_VEC4");
   }
-  const uint32_t team = threads_a_row(limits(), weight.rows, weight.cols);
+  const uint32_t team = threads_a_row(limits(), tuning_, weight.rows, weight.cols);
   if (few) {
     kernel.substitutions.emplace_back("ROWS", std::to_string(rows_at_once(xr.rows)));
     kernel.substitutions.emplace_back("TEAM", std::to_string(team));

@@ -1,5 +1,7 @@
 // moe_block for one token in three dispatches: norm and router, routing with gate and up, down with
 // the weighted sum and the residual.
+#include <algorithm>
+
 #include "backend/wgpu/rows.h"
 #include "backend/wgpu/wgpu_backend.h"
 
@@ -7,8 +9,6 @@ namespace candela::wgpu {
 namespace {
 
 constexpr int64_t kMostExperts = 256;  // that a workgroup ranks
-/// Rows of y a workgroup of moe_one_down makes.
-constexpr uint32_t kDownRows = 4;
 
 struct GateUpParams {
   uint32_t experts, k, hidden, inner;
@@ -30,12 +30,15 @@ uint64_t blocks(uint64_t count, uint64_t size) {
   return (count + size - 1) / size;
 }
 
-KernelId expert_kernel(
-    const Limits& limits, const char* name, const Weight& weight, bool vec4, bool x_vec4) {
+KernelId expert_kernel(const Limits& limits,
+                       const char* name,
+                       uint32_t team,
+                       const Weight& weight,
+                       bool vec4,
+                       bool x_vec4) {
   KernelId kernel{name};
   define_weight(kernel, weight.dtype, vec4);
   substitute_types(kernel, vec4, x_vec4);
-  const uint32_t team = 256 / rows_a_workgroup(limits);
   kernel.substitutions.emplace_back("TEAM", std::to_string(team));
   define_subgroups(kernel, limits, team);
   return kernel;
@@ -68,7 +71,9 @@ void WgpuBackend::moe_block(const MoeBlockArgs& args, const View& y) {
   const View act = scratch(Shape{k, inner}, DType::F32);
   const View route = scratch(Shape{2, k}, DType::U32);
   const bool vec4 = gate.vec4 && up.vec4;
-  KernelId first = expert_kernel(limits(), "moe_one_gate_up", gate, vec4, true);
+  const uint32_t lanes = 256 / rows_a_workgroup(limits());
+  const uint32_t team = std::min(tuning_.expert_gate_up_subgroups * lanes, 256u);
+  KernelId first = expert_kernel(limits(), "moe_one_gate_up", team, gate, vec4, true);
   first.substitutions.emplace_back("SUMS", use_subgroups(limits()) ? "64" : "256");
   if (args.norm_weight.dtype == DType::BF16) {
     first.defines.emplace_back("NORM_BF16");
@@ -89,19 +94,18 @@ void WgpuBackend::moe_block(const MoeBlockArgs& args, const View& y) {
                              offset(act),
                              offset(route),
                              args.norm_eps};
-  stream_->dispatch(first, grid_for(blocks(gate_up.inner, rows_a_workgroup(limits())) * gate_up.k),
-                    gate_up,
+  stream_->dispatch(first, grid_for(blocks(gate_up.inner, 256 / team) * gate_up.k), gate_up,
                     {whole_in(args.x), whole_in(args.norm_weight), whole_in(logits), in(args.gate),
                      in(args.up), whole_out(act), whole_out(route)});
 
-  KernelId second = expert_kernel(limits(), "moe_one_down", down, down.vec4,
+  KernelId second = expert_kernel(limits(), "moe_one_down", lanes, down, down.vec4,
                                   inner % 8 == 0 && act.layout.offset % 4 == 0);
-  second.substitutions.emplace_back("ROWS", std::to_string(kDownRows));
+  second.substitutions.emplace_back("ROWS", std::to_string(tuning_.expert_down_rows));
   const DownParams params{gate_up.k,   gate_up.hidden, gate_up.inner,
                           offset(act), offset(route),  down.pieces[0].start,
                           down.stride, offset(args.x), offset(y)};
   stream_->dispatch(
-      second, grid_for(blocks(gate_up.hidden, kDownRows)), params,
+      second, grid_for(blocks(gate_up.hidden, tuning_.expert_down_rows)), params,
       {whole_in(act), whole_in(route), in(args.down), whole_in(args.x), whole_out(y)});
 }
 

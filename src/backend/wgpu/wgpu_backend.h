@@ -7,6 +7,7 @@
 #include "backend/device.h"
 #include "backend/wgpu/context.h"
 #include "backend/wgpu/stream.h"
+#include "backend/wgpu/tuning.h"
 
 namespace candela::wgpu {
 
@@ -77,6 +78,11 @@ class WgpuBackend final : public Backend {
   void sample(const SampleArgs& args, const View& ids) override;
   void snake_beta(const View& x, const View& alpha, const View& beta, const View& y) override;
 
+  const AdapterInfo& adapter() const { return context_->adapter(); }
+  const Tuning& tuning() const { return tuning_; }
+  /// Another one changes speed only. Work captured before keeps its own.
+  void set_tuning(const Tuning& tuning) { tuning_ = tuning; }
+
   /// For kernels that are not part of candela, replays and tests.
   Context& context() { return *context_; }
   Stream& stream() { return *stream_; }
@@ -87,6 +93,7 @@ class WgpuBackend final : public Backend {
 
   std::unique_ptr<Context> context_;
   std::unique_ptr<Stream> stream_;
+  Tuning tuning_;
 };
 
 }  // namespace candela::wgpu
