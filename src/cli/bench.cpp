@@ -34,9 +34,13 @@ struct BenchFlags {
 struct Row {
   std::string test;
   std::vector<double> tokens_per_second;
+  double tokens_a_pass = 1.0;  ///< of the whole prompt, or of one step of all sequences
+  double bytes = 0.0;          ///< weights and cache that a decoded token reads; 0: not known
   double dispatches_per_token = 0.0, readbacks_per_token = 0.0;
   double busy_seconds = 0.0, seconds = 0.0;  ///< of the device and of the clock
 
+  /// To the first token of a prompt, or of one step.
+  double milliseconds() const { return 1e3 * tokens_a_pass / mean(); }
   /// Share of the time in which the device had nothing to do.
   double idle() const { return 1.0 - busy_seconds / seconds; }
   double mean() const {
@@ -69,7 +73,9 @@ class Bench {
       : flags_(flags), model_(model), cache_(model.make_cache(kv_type, 0)) {}
 
   Row prompt(int64_t length) {
-    Row row{fmt::format("pp{}", length), {}, 0.0, 0.0};
+    Row row;
+    row.test = fmt::format("pp{}", length);
+    row.tokens_a_pass = static_cast<double>(length);
     repeat([&](bool counted) {
       nn::KvSequence sequence;
       const engine::Stopwatch watch;
@@ -85,7 +91,13 @@ class Bench {
   }
 
   Row answer(int64_t length, int64_t depth, int64_t batch) {
-    Row row{fmt::format("tg{}", length), {}, 0.0, 0.0};
+    Row row;
+    row.test = fmt::format("tg{}", length);
+    row.tokens_a_pass = static_cast<double>(batch);
+    if (batch == 1) {
+      row.bytes = static_cast<double>(model_.config().active_parameters()) * 2.0 +
+                  static_cast<double>(cache_.bytes_per_position() * (depth + length / 2));
+    }
     row.test += depth > 0 ? fmt::format(" @ d{}", depth) : "";
     row.test += batch > 1 ? fmt::format(" x {}", batch) : "";
     repeat([&](bool counted) {
@@ -199,22 +211,20 @@ double measure_bandwidth(const Device& device) {
   return static_cast<double>(rows * kWidth * 2 * kRounds) / watch.seconds();
 }
 
-void print(const Device& device,
-           const models::TextConfig& config,
-           double bandwidth,
-           const std::vector<Row>& rows) {
-  const double bytes = static_cast<double>(config.active_parameters()) * 2.0;
+void print(const Device& device, double bandwidth, const std::vector<Row>& rows) {
   std::string text = fmt::format(
-      "{}\nBF16 matrix x vector: {:.1f} GB/s\n| {:16} | {:>20} | {:>12} | {:>10} | {:>7} |\n",
-      device.name(), bandwidth / 1e9, "test", "tokens/s", "dispatches", "bandwidth", "idle");
+      "{}\nBF16 matrix x vector: {:.1f} GB/s\n"
+      "| {:16} | {:>20} | {:>9} | {:>10} | {:>7} | {:>9} | {:>7} |\n",
+      device.name(), bandwidth / 1e9, "test", "tokens/s", "ms a pass", "dispatches", "GB",
+      "bandwidth", "idle");
   for (const Row& row : rows) {
-    const bool decode = row.test.starts_with("tg");
-    const bool single = decode && row.test.find(" x ") == std::string::npos;
-    text +=
-        fmt::format("| {:16} | {:>11.2f} ± {:>6.2f} | {:>12.1f} | {:>10} | {:>7} |\n", row.test,
-                    row.mean(), row.deviation(), row.dispatches_per_token,
-                    single ? fmt::format("{:.0f} %", 100.0 * row.mean() * bytes / bandwidth) : "",
-                    row.busy_seconds > 0 ? fmt::format("{:.1f} %", 100.0 * row.idle()) : "");
+    const bool known = row.bytes > 0.0;
+    text += fmt::format(
+        "| {:16} | {:>11.2f} ± {:>6.2f} | {:>9.2f} | {:>10.1f} | {:>7} | {:>9} | {:>7} |\n",
+        row.test, row.mean(), row.deviation(), row.milliseconds(), row.dispatches_per_token,
+        known ? fmt::format("{:.2f}", row.bytes / 1e9) : "",
+        known ? fmt::format("{:.0f} %", 100.0 * row.mean() * row.bytes / bandwidth) : "",
+        row.busy_seconds > 0 ? fmt::format("{:.1f} %", 100.0 * row.idle()) : "");
   }
   write_out(text);
   for (const KernelTime& time : device.backend().take_profile()) {
@@ -237,10 +247,14 @@ void print_json(const Device& device, double bandwidth, const std::vector<Row>& 
                               {"tokens_per_second", row.mean()},
                               {"deviation", row.deviation()},
                               {"samples", row.tokens_per_second},
+                              {"milliseconds", row.milliseconds()},
                               {"dispatches_per_token", row.dispatches_per_token},
                               {"readbacks_per_token", row.readbacks_per_token}});
     if (row.busy_seconds > 0) {
       out["results"].back()["idle"] = row.idle();
+    }
+    if (row.bytes > 0) {
+      out["results"].back()["bytes_per_token"] = row.bytes;
     }
   }
   out["device_bytes"] = device.counters().bytes_in_use;
@@ -290,7 +304,7 @@ int bench(const BenchFlags& flags) {
   if (flags.json) {
     print_json(device, bandwidth, rows);
   } else {
-    print(device, model->text.config(), bandwidth, rows);
+    print(device, bandwidth, rows);
   }
   return 0;
 }
