@@ -24,7 +24,7 @@ struct BenchFlags {
   std::string model, synthetic, kv_type = "bf16";
   DeviceFlags device;
   std::vector<int64_t> prompts{512}, answers{128}, depths{0}, batches{1};
-  int64_t chunk = 512;
+  int64_t chunk = 2048;
   int repetitions = 3;
   uint64_t seed = 1;
   bool json = false, quiet = false;

@@ -37,7 +37,7 @@ struct ModelFlags {
   int64_t context = 0;
   std::string kv_type = "bf16";
   std::string chat_template;
-  int64_t prefill_chunk = 512;
+  int64_t prefill_chunk = 2048;
 
   void declare(CLI::App& app);
   engine::EngineOptions engine_options() const;

@@ -15,7 +15,7 @@ namespace candela::engine {
 struct EngineOptions {
   DType kv_type = DType::BF16;
   int64_t context = 0;  ///< positions of all sequences together; 0: the model's own limit
-  int64_t prefill_chunk = 512;
+  int64_t prefill_chunk = 2048;
   std::string chat_template_file = {};  ///< instead of the model's own; empty: the model's own
   LoadProgress progress = {};
 };
