@@ -77,6 +77,20 @@ TEST(WgpuCapture, RefusesWhatAReplayWouldNotRepeat) {
   EXPECT_EQ(get<float>(test_backend(), step.y), (std::vector<float>{3, 5, 7}));
 }
 
+TEST(WgpuCapture, RunsAtOnceWhatIsOutside) {
+  const View x = put<float>(test_backend(), Shape{1}, DType::F32, {1});
+  const View y = put<float>(test_backend(), Shape{1}, DType::F32, {0});
+  const auto captured = test_backend().capture([&] {
+    test_backend().stream().outside_capture([&] { test_backend().fill(x, 4.0); });
+    test_backend().copy(x, y);
+  });
+  EXPECT_EQ(get<float>(test_backend(), x), std::vector<float>{4});
+  EXPECT_EQ(get<float>(test_backend(), y), std::vector<float>{0});
+  test_backend().fill(x, 6.0);
+  test_backend().replay(*captured);
+  EXPECT_EQ(get<float>(test_backend(), y), std::vector<float>{6});
+}
+
 TEST(WgpuCapture, ReadsLaterWhatLayThereWhenItWasAsked) {
   const View x = put<uint32_t>(test_backend(), Shape{4}, DType::U32, {1, 2, 3, 4});
   const auto first = test_backend().read_later(x.storage, 4, 8);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "backend/wgpu/bind_groups.h"
 #include "backend/wgpu/capture.h"
@@ -278,6 +279,18 @@ std::shared_ptr<const Captured> Stream::capture(const std::function<void()>& wor
   state.captured.reset();
   step->finish(state.context);
   return step;
+}
+
+void Stream::outside_capture(const std::function<void()>& work) {
+  State& state = *state_;
+  std::shared_ptr<CapturedStep> paused = std::exchange(state.captured, nullptr);
+  try {
+    work();
+  } catch (...) {
+    state.captured = std::move(paused);
+    throw;
+  }
+  state.captured = std::move(paused);
 }
 
 void Stream::replay(const Captured& work) {

@@ -59,6 +59,9 @@ class Stream {
   /// Lists the dispatches that `work` records instead of recording them; null while every dispatch
   /// is saved for a recording.
   std::shared_ptr<const Captured> capture(const std::function<void()>& work);
+  /// Records what `work` asks for even while a capture goes on: what is made once and not in every
+  /// replay, like numbers derived from weights.
+  void outside_capture(const std::function<void()>& work);
   /// Runs a captured list in one pass and submits it.
   void replay(const Captured& work);
   void upload(const Operand& to, uint64_t offset, HostPiece data);
