@@ -1,5 +1,5 @@
-// Default bodies of attention and kv_write. Both read their indices on the host, so they wait for
-// the device.
+// Default bodies of attention, kv_write and rope_attention. The first two read their indices on the
+// host, so they wait for the device.
 #include <algorithm>
 
 #include "backend/fused_ops.h"
@@ -115,6 +115,19 @@ void Backend::kv_write(const View& x, const View& slots, const View& cache) {
     copy(fused::select(x, static_cast<int64_t>(token)),
          fused::with_layout(slot, slot.layout.squeeze(1)));
   }
+}
+
+void Backend::rope_attention(const RopeAttentionArgs& args, const View& y) {
+  const auto rotate = [&](const View& x, const std::optional<View>& norm) {
+    const View rotated = scratch(*this, x.shape());
+    rope({x, args.cos, args.sin, args.positions, args.interleaved, norm, args.norm_eps}, rotated);
+    return rotated;
+  };
+  kv_write(rotate(args.k, args.k_norm), args.slots, args.k_cache);
+  kv_write(args.v, args.slots, args.v_cache);
+  attention({rotate(args.q, args.q_norm), args.k_cache, args.v_cache, args.spans, args.pages,
+             args.scale, args.max_span},
+            y);
 }
 
 }  // namespace candela

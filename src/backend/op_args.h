@@ -97,13 +97,34 @@ struct LinearArgs {
 ///   r = spans[t, 2] lies in page pages[r, s / page], slot s % page. An empty interval gives zeros.
 struct AttentionArgs {
   View q;        ///< [tokens, heads, dim], F32, last dimension contiguous
-  View k_cache;  ///< [pages, kv_heads, page, dim], F32 or BF16, last dimension contiguous
+  View k_cache;  ///< [pages, kv_heads, page, dim], F32, BF16 or Q8_0, last dimension contiguous
   View v_cache;  ///< like k_cache
   View spans;    ///< U32 [tokens, 3]: first key, end, sequence row; contiguous
   View pages;    ///< U32 [sequences, max pages]; contiguous
   float scale = 1.0f;
   /// No query sees more than this many keys: sizes scratch, never the result.
   int64_t max_span = 0;
+};
+
+/// New tokens through attention, as they come out of the projections: RMSNorm of each head of q and
+/// k if weights are given, rotary embedding, keys and values into the cache, then AttentionArgs'
+/// formula over the cache, which sees the new positions.
+struct RopeAttentionArgs {
+  View q;                              ///< [tokens, heads, dim], F32, last dimension contiguous
+  View k, v;                           ///< [tokens, kv_heads, dim], likewise
+  View cos, sin;                       ///< [positions, dim / 2], F32, contiguous
+  View positions;                      ///< U32 [tokens]: which row of cos and sin a token uses
+  bool interleaved = false;            ///< as in RopeArgs
+  std::optional<View> q_norm, k_norm;  ///< [dim]; both or none
+  float norm_eps = 0.0f;
+  View slots;             ///< U32 [tokens]: where kv_write puts a token; distinct
+  View k_cache, v_cache;  ///< as in AttentionArgs, contiguous; written
+  View spans, pages;      ///< as in AttentionArgs
+  float scale = 1.0f;
+  int64_t max_span = 0;
+  /// Each token is the only new one of its sequence, and its own position is the last of its
+  /// interval (or the interval is empty).
+  bool lone = false;
 };
 
 /// Softmax over all experts in F32, the k largest (lower index first among equals), renormalised

@@ -329,7 +329,7 @@ std::function<int()> setup_bench(CLI::App& app) {
   app.add_option("--prefill-chunk", flags->chunk, "prompt tokens a forward pass")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
-  app.add_option("--kv-type", flags->kv_type, "f32 or bf16")->capture_default_str();
+  app.add_option("--kv-type", flags->kv_type, "f32, bf16 or q8")->capture_default_str();
   app.add_option("--seed", flags->seed, "of random weights and prompts")->capture_default_str();
   app.add_flag_callback(
       "--profile", [flags] { flags->device.profile = Profile::Kernels; },

@@ -171,7 +171,7 @@ std::function<int()> setup_info(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(1, 65536).description(""))
       ->capture_default_str();
-  app.add_option("--kv-type", flags->kv_type, "f32 or bf16")
+  app.add_option("--kv-type", flags->kv_type, "f32, bf16 or q8")
       ->type_name("TYPE")
       ->capture_default_str();
   app.add_flag("--tensors", flags->tensors, "list every tensor");

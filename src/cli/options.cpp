@@ -139,7 +139,8 @@ void ModelFlags::declare(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 31).description(""))
       ->capture_default_str();
-  from_environment(app.add_option("--kv-type", kv_type, "type of the key/value cache: f32 or bf16"))
+  from_environment(
+      app.add_option("--kv-type", kv_type, "type of the key/value cache: f32, bf16 or q8"))
       ->type_name("TYPE")
       ->capture_default_str();
   from_environment(app.add_option("--chat-template", chat_template,
@@ -165,7 +166,10 @@ DType ModelFlags::kv_dtype() const {
   if (kv_type == "bf16" || kv_type == "BF16") {
     return DType::BF16;
   }
-  wrong("--kv-type", kv_type, "f32 or bf16");
+  if (kv_type == "q8" || kv_type == "Q8") {
+    return DType::Q8_0;
+  }
+  wrong("--kv-type", kv_type, "f32, bf16 or q8");
 }
 
 engine::EngineOptions ModelFlags::engine_options() const {

@@ -298,7 +298,7 @@ std::function<int()> setup_trace(CLI::App& app) {
   app.add_option("--ops", flags->ops, "an OPS.json with single operations");
   app.add_option("--case", flags->case_prefix, "only cases whose name begins so");
   app.add_option("-o,--out", flags->out, "folder for the safetensors files")->required();
-  app.add_option("--kv-type", flags->settings.kv_type, "f32 or bf16")->capture_default_str();
+  app.add_option("--kv-type", flags->settings.kv_type, "f32, bf16 or q8")->capture_default_str();
   app.add_flag("-q,--quiet", flags->quiet, "nothing on stderr but errors");
   flags->device.precision = "exact";
   flags->device.declare(app);

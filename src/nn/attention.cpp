@@ -37,29 +37,38 @@ Tensor Attention::operator()(const Tensor& x,
   const Tensor query = projected[0].reshape({step.tokens, heads, head_dim});
   const Tensor key = projected[1].reshape({step.tokens, kv_heads, head_dim});
   const Tensor value = projected[2];
-  const auto rotate = [&](const Tensor& states, const std::optional<RmsNorm>& head_norm) {
-    RopeOptions options;
-    options.interleaved = interleaved_rope;
-    if (head_norm) {
-      options.norm_weight = head_norm->weight;
-      options.norm_eps = head_norm->eps;
-    }
-    return rope(states, rotary.cos(), rotary.sin(), step.positions, options);
-  };
-  const Tensor q_rope = rotate(query, q_norm);
-  const Tensor k_rope = rotate(key, k_norm);
-  kv_write(cache.keys(layer), step.slots, k_rope);
-  kv_write(cache.values(layer), step.slots, value.reshape({step.tokens, kv_heads, head_dim}));
-  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  const Tensor context = paged_attention(q_rope, cache.keys(layer), cache.values(layer), step.spans,
-                                         step.pages, scale, step.max_span)
-                             .reshape({step.tokens, heads * head_dim});
-  if (trace.wants("q_norm") && q_norm && k_norm) {
-    trace("q_norm", (*q_norm)(query));
-    trace("k_norm", (*k_norm)(key));
+  RopeAttentionOptions options;
+  options.interleaved = interleaved_rope;
+  options.lone = step.lone;
+  if (q_norm && k_norm) {
+    options.q_norm = q_norm->weight;
+    options.k_norm = k_norm->weight;
+    options.norm_eps = q_norm->eps;
   }
-  trace("q_rope", q_rope.transpose(0, 1));
-  trace("k_rope", k_rope.transpose(0, 1));
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  const Tensor context =
+      rope_attention(query, key, value.reshape({step.tokens, kv_heads, head_dim}), rotary.cos(),
+                     rotary.sin(), step.positions, step.slots, cache.keys(layer),
+                     cache.values(layer), step.spans, step.pages, scale, step.max_span, options)
+          .reshape({step.tokens, heads * head_dim});
+  // What the op above makes on its way.
+  const auto trace_heads = [&](std::pair<const char*, const char*> names, const Tensor& states,
+                               const std::optional<RmsNorm>& head_norm) {
+    if (head_norm && trace.wants(names.first)) {
+      trace(names.first, (*head_norm)(states));
+    }
+    if (trace.wants(names.second)) {
+      RopeOptions rotation{interleaved_rope, {}, 0.0f};
+      if (head_norm) {
+        rotation.norm_weight = head_norm->weight;
+        rotation.norm_eps = head_norm->eps;
+      }
+      const Tensor roped = rope(states, rotary.cos(), rotary.sin(), step.positions, rotation);
+      trace(names.second, roped.transpose(0, 1));
+    }
+  };
+  trace_heads({"q_norm", "q_rope"}, query, q_norm);
+  trace_heads({"k_norm", "k_rope"}, key, k_norm);
   trace("v", value);
   trace("attn_ctx", context);
   if (trace.wants("attn")) {

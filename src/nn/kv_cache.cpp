@@ -12,17 +12,33 @@ int64_t pages_for(int64_t positions) {
   return (positions + KvCache::kPage - 1) / KvCache::kPage;
 }
 
+/// The same memory as words: what is copied without a look at its blocks.
+Tensor as_words(const Tensor& x) {
+  const int64_t words = dtype_bytes(x.dtype(), x.elements()) / 4;
+  return {View{x.view().storage, Layout(Shape{words}), DType::U32}, x.device()};
+}
+
 }  // namespace
 
 KvCache::KvCache(const Sizes& sizes, Device device) : sizes_(sizes), device_(std::move(device)) {
-  if (sizes.dtype != DType::F32 && sizes.dtype != DType::BF16) {
+  if (sizes.dtype != DType::F32 && sizes.dtype != DType::BF16 && sizes.dtype != DType::Q8_0) {
     fail(ErrorKind::InvalidArgument, Subject::Usage,
-         "The KV cache cannot hold {}; use --kv-type f32 or bf16.", dtype_name(sizes.dtype));
+         "The KV cache cannot hold {}; use --kv-type f32, bf16 or q8.", dtype_name(sizes.dtype));
+  }
+  if (sizes.head_dim % block_elements(sizes.dtype) != 0) {
+    fail(ErrorKind::Unsupported, Subject::Usage,
+         "Heads of {} dimensions are no whole blocks of 32 as --kv-type q8 needs them; use f32 or "
+         "bf16.",
+         sizes.head_dim);
   }
 }
 
 int64_t KvCache::bytes_per_position() const {
   return 2 * sizes_.layers * sizes_.kv_heads * dtype_bytes(sizes_.dtype, sizes_.head_dim);
+}
+
+int64_t KvCache::page_bytes() const {
+  return dtype_bytes(sizes_.dtype, sizes_.kv_heads * kPage * sizes_.head_dim);
 }
 
 void KvCache::reserve(KvSequence& sequence, int64_t length) {
@@ -41,13 +57,26 @@ void KvCache::release(KvSequence& sequence) {
   sequence = {};
 }
 
-void KvCache::grow(int64_t pages) {
+int64_t KvCache::most_pages() const {
   const int64_t limit = sizes_.max_positions == 0 ? INT64_MAX : pages_for(sizes_.max_positions);
-  if (pages > limit) {
+  const auto binding = static_cast<int64_t>(device_.limits().max_binding_bytes);
+  return binding == 0 ? limit : std::min(limit, binding / page_bytes());
+}
+
+void KvCache::grow(int64_t pages) {
+  if (sizes_.max_positions != 0 && pages > pages_for(sizes_.max_positions)) {
     fail(ErrorKind::OutOfMemory, Subject::Usage,
          "The KV cache would need {} positions, the limit is {}; use a shorter prompt, fewer new "
          "tokens or a larger --ctx-size.",
          pages * kPage, sizes_.max_positions);
+  }
+  const int64_t limit = most_pages();
+  if (pages > limit) {
+    fail(ErrorKind::OutOfMemory, Subject::Device,
+         "The KV cache would need {} positions, and one binding of this device ({} bytes) holds {} "
+         "in {}; use a shorter prompt, fewer sequences or a smaller --kv-type.",
+         pages * kPage, device_.limits().max_binding_bytes, limit * kPage,
+         dtype_name(sizes_.dtype));
   }
   const int64_t capacity = std::min(limit, std::max({pages, 2 * capacity_pages_, int64_t{4}}));
   const Shape shape{capacity, sizes_.kv_heads, kPage, sizes_.head_dim};
@@ -57,7 +86,8 @@ void KvCache::grow(int64_t pages) {
       Tensor larger = Tensor::empty(shape, sizes_.dtype, device_, label);
       if (tensor.defined()) {
         // After an allocation that failed midway some tensors are larger than the capacity.
-        larger.narrow(0, 0, capacity_pages_).copy_from(tensor.narrow(0, 0, capacity_pages_));
+        const int64_t words = capacity_pages_ * page_bytes() / 4;
+        as_words(larger).narrow(0, 0, words).copy_from(as_words(tensor).narrow(0, 0, words));
       }
       tensor = std::move(larger);
     }

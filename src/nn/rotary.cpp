@@ -14,8 +14,8 @@ void Rotary::reserve(int64_t count) {
     return;
   }
   count_ = std::max({count, 2 * count_, int64_t{256}});
-  std::vector<float> cosines(static_cast<size_t>(count_ * half_));
-  std::vector<float> sines(cosines.size());
+  std::vector<float> table(static_cast<size_t>(2 * count_ * half_));
+  const auto sines = static_cast<size_t>(count_ * half_);
   for (int64_t i = 0; i < half_; ++i) {
     // Rounded where the reference rounds: the frequency and the angle are F32 there.
     const auto frequency = static_cast<float>(
@@ -23,12 +23,13 @@ void Rotary::reserve(int64_t count) {
     for (int64_t p = 0; p < count_; ++p) {
       const float angle = static_cast<float>(p) * frequency;
       const auto at = static_cast<size_t>(p * half_ + i);
-      cosines[at] = static_cast<float>(std::cos(static_cast<double>(angle)));
-      sines[at] = static_cast<float>(std::sin(static_cast<double>(angle)));
+      table[at] = static_cast<float>(std::cos(static_cast<double>(angle)));
+      table[sines + at] = static_cast<float>(std::sin(static_cast<double>(angle)));
     }
   }
-  cos_ = Tensor::from_vector(cosines, {count_, half_}, device_);
-  sin_ = Tensor::from_vector(sines, {count_, half_}, device_);
+  const Tensor both = Tensor::from_vector(table, {2 * count_, half_}, device_);
+  cos_ = both.narrow(0, 0, count_);
+  sin_ = both.narrow(0, count_, count_);
 }
 
 }  // namespace candela::nn

@@ -7,7 +7,8 @@
 namespace candela::nn {
 
 /// Cosines and sines for integer positions, made on the host in F32 (WGSL's own are only good to
-/// 2^-11 and BF16 tables cost quality) and kept on the device. The table grows by doubling.
+/// 2^-11 and BF16 tables cost quality) and kept on the device, both in one tensor. The table grows
+/// by doubling.
 ///
 /// angle(p, i) = p * theta^(-2 i / dim), i < dim / 2. Interleaved M-RoPE equals this table as long
 /// as a token's three positions are equal, as they are for text.

@@ -75,5 +75,6 @@ void add_linalg(Table& table);
 void add_conv(Table& table);
 void add_fused(Table& table);
 void add_attention(Table& table);
+void add_rope_attention(Table& table);  ///< part of add_attention
 
 }  // namespace candela::parity

@@ -113,47 +113,19 @@ Hosts paged_inputs(const Paged& s, DType dtype) {
   const int64_t keys = row * s.page;
   const double k = static_cast<double>(keys);
   const Numbers spans = {0, k, 0, 0, 1, 1, 2, 2, 1, 1, k - 1, 1, std::max(0.0, k - 5), k, 0};
-  return {normal({5, s.heads, s.dim}, 1), normal({s.pages, s.kv_heads, s.page, s.dim}, 2, dtype),
-          normal({s.pages, s.kv_heads, s.page, s.dim}, 3, dtype),
+  return {normal({5, s.heads, s.dim}, 1),
+          normal_cache({s.pages, s.kv_heads, s.page, s.dim}, 2, dtype),
+          normal_cache({s.pages, s.kv_heads, s.page, s.dim}, 3, dtype),
           numbers({5, 3}, spans, DType::U32), numbers({2, row}, table, DType::U32)};
 }
 
-// The keys of one sequence as [kv_heads, keys, dim].
-Host sequence(const Host& cache, const Host& pages, int64_t which) {
-  const int64_t kv_heads = cache.shape[1], page = cache.shape[2], dim = cache.shape[3];
-  Host out;
-  out.shape = Shape{kv_heads, pages.shape[1] * page, dim};
-  for (int64_t h = 0; h < kv_heads; ++h) {
-    for (int64_t s = 0; s < out.shape[1]; ++s) {
-      const auto p = static_cast<int64_t>(pages.values[at(which * pages.shape[1] + s / page)]);
-      const auto begin = cache.values.begin() + ((p * kv_heads + h) * page + s % page) * dim;
-      out.values.insert(out.values.end(), begin, begin + dim);
-    }
-  }
-  return out;
-}
-
-Numbers ref_paged(const Hosts& in, double scale) {
-  const int64_t tokens = in[0].shape[0], heads = in[0].shape[1], dim = in[0].shape[2];
-  Numbers out;
-  for (int64_t t = 0; t < tokens; ++t) {
-    const auto begin = in[0].values.begin() + t * heads * dim;
-    Host q;
-    q.shape = Shape{heads, 1, dim};
-    q.values.assign(begin, begin + heads * dim);
-    const auto which = static_cast<int64_t>(in[3].values[at(t * 3 + 2)]);
-    const Host span = numbers({1, 2}, {in[3].values[at(t * 3)], in[3].values[at(t * 3 + 1)]});
-    const Numbers y =
-        ref_attention(q, sequence(in[1], in[4], which), sequence(in[2], in[4], which), span, scale);
-    out.insert(out.end(), y.begin(), y.end());
-  }
-  return out;
-}
-
 void add_paged(Table& table) {
-  for (const DType dtype : {DType::F32, DType::BF16}) {
+  for (const DType dtype : {DType::F32, DType::BF16, DType::Q8_0}) {
     for (const Paged& s :
          {Paged{64, 8, 4, 2, 32}, {64, 2, 8, 1, 128}, {16, 6, 3, 3, 24}, {64, 10, 4, 4, 72}}) {
+      if (s.dim % block_elements(dtype) != 0) {
+        continue;
+      }
       Case out;
       out.name = fmt::format("paged_attention/{}_page{}_dim{}", dtype_name(dtype), s.page, s.dim);
       out.op = "paged_attention";
@@ -165,24 +137,30 @@ void add_paged(Table& table) {
         return Tensors{paged_attention(in[0], in[1], in[2], in[3], in[4], static_cast<float>(scale),
                                        s.pages / 2 * s.page)};
       };
-      out.reference = [=](const Hosts& in) { return std::vector<Numbers>{ref_paged(in, scale)}; };
+      out.reference = [=](const Hosts& in) {
+        return std::vector<Numbers>{ref_paged_attention(in[0], in[1], in[2], in[3], in[4], scale)};
+      };
       table.push_back(out);
     }
   }
 }
 
 void add_kv_write(Table& table) {
-  for (const DType dtype : {DType::F32, DType::BF16}) {
-    for (const int64_t dim : {8, 17, 128}) {
+  for (const DType dtype : {DType::F32, DType::BF16, DType::Q8_0}) {
+    for (const int64_t dim : {8, 17, 32, 128}) {
+      if (dim % block_elements(dtype) != 0) {
+        continue;
+      }
       Case out;
       out.name = fmt::format("kv_write/{}_{}", dtype_name(dtype), dim);
       out.op = "kv_write";
       out.dtype = dtype;
-      out.bound = kBits;
+      // A number close to the middle of two steps may be rounded either way.
+      out.bound = dtype == DType::Q8_0 ? Bound{1e-5, 5e-2, 0.0, 0.0} : kBits;
       out.basic = dim == 8;
       out.inputs = [=] {
-        return Hosts{normal({3, 2, 4, dim}, 1, dtype), numbers({5}, {0, 7, 3, 11, 4}, DType::U32),
-                     normal({5, 2, dim}, 2)};
+        return Hosts{normal_cache({3, 2, 4, dim}, 1, dtype),
+                     numbers({5}, {0, 7, 3, 11, 4}, DType::U32), normal({5, 2, dim}, 2)};
       };
       out.run = [](const Tensors& in, const Device&) {
         kv_write(in[0], in[1], in[2]);
@@ -190,7 +168,7 @@ void add_kv_write(Table& table) {
       };
       out.reference = [=](const Hosts& in) {
         Numbers y = in[0].values;
-        const Numbers x = numbers(in[2].shape, in[2].values, dtype).values;
+        const Numbers x = as_cached(in[2].values, dtype);
         for (int64_t i = 0; i < 10 * dim; ++i) {
           const auto slot = static_cast<int64_t>(in[1].values[at(i / (2 * dim))]);
           const int64_t head = i / dim % 2;
@@ -218,6 +196,7 @@ void add_attention(Table& table) {
   add_plain(table);
   add_paged(table);
   add_kv_write(table);
+  add_rope_attention(table);
 }
 
 }  // namespace candela::parity

@@ -6,6 +6,7 @@
 #include <numbers>
 #include <random>
 
+#include "base/q8.h"
 #include "tensor/transfer.h"
 
 namespace candela::parity {
@@ -132,6 +133,23 @@ Host quantized(const Shape& shape, uint64_t seed, DType dtype, double scale) {
   }
   host.values = to_doubles(host.blocks, dtype, shape.elements());
   return host;
+}
+
+Host normal_cache(const Shape& shape, uint64_t seed, DType dtype) {
+  return is_quantized(dtype) ? quantized(shape, seed, dtype) : normal(shape, seed, dtype);
+}
+
+std::vector<double> as_cached(const std::vector<double>& values, DType dtype) {
+  const auto count = static_cast<int64_t>(values.size());
+  if (dtype != DType::Q8_0) {
+    return numbers(Shape{count}, values, dtype).values;
+  }
+  const std::vector<float> floats(values.begin(), values.end());
+  std::vector<std::byte> blocks(static_cast<size_t>(dtype_bytes(dtype, count)));
+  for (size_t i = 0; i < floats.size(); i += 32) {
+    to_q8_0(&floats[i], &blocks[i / 32 * 34]);
+  }
+  return to_doubles(blocks, dtype, count);
 }
 
 Host placed(Host host, Placement placement) {

@@ -40,6 +40,11 @@ Host integers(const Shape& shape, int64_t below, uint64_t seed, DType dtype = DT
 /// Normal numbers put into Q8_0, Q4_0 or Q4_1 blocks.
 Host quantized(const Shape& shape, uint64_t seed, DType dtype, double scale = 1.0);
 
+/// Normal numbers for a key/value cache of any type that it may have.
+Host normal_cache(const Shape& shape, uint64_t seed, DType dtype);
+/// `values` as a cache of this type holds them, whole rows of blocks.
+std::vector<double> as_cached(const std::vector<double>& values, DType dtype);
+
 /// The host array for a placement: for Repeated the rows of axis 0 become equal.
 Host placed(Host host, Placement placement);
 

@@ -159,6 +159,47 @@ Numbers ref_attention(
   return out;
 }
 
+namespace {
+
+// The keys of one sequence as [kv_heads, keys, dim].
+Host sequence(const Host& cache, const Host& pages, int64_t which) {
+  const int64_t kv_heads = cache.shape[1], page = cache.shape[2], dim = cache.shape[3];
+  Host out;
+  out.shape = Shape{kv_heads, pages.shape[1] * page, dim};
+  for (int64_t h = 0; h < kv_heads; ++h) {
+    for (int64_t s = 0; s < out.shape[1]; ++s) {
+      const auto p = static_cast<int64_t>(pages.values[at(which * pages.shape[1] + s / page)]);
+      const auto begin = cache.values.begin() + ((p * kv_heads + h) * page + s % page) * dim;
+      out.values.insert(out.values.end(), begin, begin + dim);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Numbers ref_paged_attention(const Host& q,
+                            const Host& k_cache,
+                            const Host& v_cache,
+                            const Host& spans,
+                            const Host& pages,
+                            double scale) {
+  const int64_t tokens = q.shape[0], heads = q.shape[1], dim = q.shape[2];
+  Numbers out;
+  for (int64_t t = 0; t < tokens; ++t) {
+    const auto begin = q.values.begin() + t * heads * dim;
+    Host query;
+    query.shape = Shape{heads, 1, dim};
+    query.values.assign(begin, begin + heads * dim);
+    const auto which = static_cast<int64_t>(spans.values[at(t * 3 + 2)]);
+    const Host span = numbers({1, 2}, {spans.values[at(t * 3)], spans.values[at(t * 3 + 1)]});
+    const Numbers y = ref_attention(query, sequence(k_cache, pages, which),
+                                    sequence(v_cache, pages, which), span, scale);
+    out.insert(out.end(), y.begin(), y.end());
+  }
+  return out;
+}
+
 std::vector<Numbers> ref_moe_route(const Host& logits, int64_t k, bool normalize) {
   const int64_t experts = logits.shape[1];
   const Numbers shares = ref_softmax(logits, false);

@@ -33,6 +33,14 @@ Numbers ref_rope(const Host& x,
                  double eps);
 /// q [heads, tokens, dim], k and v [kv_heads, keys, dim], spans [tokens, 2].
 Numbers ref_attention(const Host& q, const Host& k, const Host& v, const Host& spans, double scale);
+/// q [tokens, heads, dim], caches [pages, kv_heads, page, dim], spans [tokens, 3], pages
+/// [sequences, max pages].
+Numbers ref_paged_attention(const Host& q,
+                            const Host& k_cache,
+                            const Host& v_cache,
+                            const Host& spans,
+                            const Host& pages,
+                            double scale);
 /// Expert indices and weights, each [tokens, k].
 std::vector<Numbers> ref_moe_route(const Host& logits, int64_t k, bool normalize);
 Numbers ref_moe(const Host& x,

@@ -157,6 +157,30 @@ Tensor paged_attention(const Tensor& q,
 /// [tokens, 2] (first key, end) for each query. Returns [tokens, heads, dim].
 Tensor attention(
     const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& spans, float scale);
+struct RopeAttentionOptions {
+  bool interleaved = false;              ///< as in RopeOptions
+  std::optional<Tensor> q_norm, k_norm;  ///< [dim]: per-head RMSNorm before the rotation
+  float norm_eps = 0.0f;
+  bool lone = false;  ///< each token is the only new one of its sequence, last of its span
+};
+/// Raw projections q [tokens, heads, dim], k and v [tokens, kv_heads, dim] of new tokens: rope,
+/// then kv_write in place at slots U32 [tokens], then paged_attention. See RopeAttentionArgs. The
+/// lone case is one kernel if q, k, v are slices of one tensor, likewise cos and sin, and
+/// positions, slots, spans and pages.
+Tensor rope_attention(const Tensor& q,
+                      const Tensor& k,
+                      const Tensor& v,
+                      const Tensor& cos,
+                      const Tensor& sin,
+                      const Tensor& positions,
+                      const Tensor& slots,
+                      const Tensor& k_cache,
+                      const Tensor& v_cache,
+                      const Tensor& spans,
+                      const Tensor& pages,
+                      float scale,
+                      int64_t max_span,
+                      const RopeAttentionOptions& options = {});
 /// In place: cache [pages, kv_heads, page, dim] receives x [tokens, kv_heads, dim] at slots U32.
 void kv_write(const Tensor& cache, const Tensor& slots, const Tensor& x);
 /// In place: ids (U32 [rows]) receives a token drawn for each row of logits [rows, vocabulary],

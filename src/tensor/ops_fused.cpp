@@ -12,8 +12,12 @@ Tensor last_contiguous(const Tensor& x) {
 
 void require_cache(const Call& call, const Tensor& cache) {
   call.require_rank(cache, 4);
-  if (cache.dtype() != DType::F32 && cache.dtype() != DType::BF16) {
-    call.unsupported("a cache is F32 or BF16, not {}", dtype_name(cache.dtype()));
+  const DType dtype = cache.dtype();
+  if (dtype != DType::F32 && dtype != DType::BF16 && dtype != DType::Q8_0) {
+    call.unsupported("a cache is F32, BF16 or Q8_0, not {}", dtype_name(dtype));
+  }
+  if (cache.dim(3) % block_elements(dtype) != 0) {
+    call.invalid("heads of {} dimensions are no whole {} blocks", cache.dim(3), dtype_name(dtype));
   }
 }
 
@@ -27,6 +31,39 @@ void require_expert_count(const Call& call, int64_t k, int64_t experts) {
   if (k < 1 || k > 64 || k > experts) {
     call.invalid("k is {}, it has to lie in 1..64 and not exceed the number of experts", k);
   }
+}
+
+void require_caches(const Call& call, const Tensor& k, const Tensor& v, const Tensor& q) {
+  require_cache(call, k);
+  require_cache(call, v);
+  call.require_shape(v, k.shape());
+  call.require_dtype(v, k.dtype());
+  require_grouped_heads(call, q.dim(1), k.dim(1));
+  if (q.dim(2) != k.dim(3)) {
+    call.invalid("head sizes differ, {} and {}", q.dim(2), k.dim(3));
+  }
+}
+
+void require_table(const Call& call, const Tensor& q, const Tensor& spans, const Tensor& pages) {
+  call.require_dtype(spans, DType::U32);
+  call.require_dtype(pages, DType::U32);
+  call.require_shape(spans, Shape{q.dim(0), 3});
+  call.require_rank(pages, 2);
+}
+
+void require_rotation(const Call& call,
+                      const Tensor& x,
+                      const Tensor& cos,
+                      const Tensor& sin,
+                      const Tensor& positions) {
+  call.require_rank(cos, 2);
+  call.require_dtype(positions, DType::U32);
+  call.require_shape(positions, Shape{x.dim(0)});
+  if (x.dim(2) % 2 != 0) {
+    call.invalid("the head size {} is odd", x.dim(2));
+  }
+  call.require_shape(cos, Shape{cos.dim(0), x.dim(2) / 2});
+  call.require_shape(sin, cos.shape());
 }
 
 // Expert weights: floats or blocks, whole.
@@ -71,14 +108,7 @@ Tensor rope(const Tensor& x,
       "rope",
       {{"x", &x}, {"cos", &cos}, {"sin", &sin}, {"positions", &positions}, {"norm_weight", &norm}});
   call.require_rank(x, 3);
-  call.require_rank(cos, 2);
-  call.require_dtype(positions, DType::U32);
-  call.require_shape(positions, Shape{x.dim(0)});
-  if (x.dim(2) % 2 != 0) {
-    call.invalid("the head size {} is odd", x.dim(2));
-  }
-  call.require_shape(cos, Shape{cos.dim(0), x.dim(2) / 2});
-  call.require_shape(sin, cos.shape());
+  require_rotation(call, x, cos, sin, positions);
   RopeArgs args;
   args.x = last_contiguous(as_f32(call, x)).view();
   args.cos = as_f32(call, cos).contiguous().view();
@@ -117,18 +147,8 @@ Tensor paged_attention(const Tensor& q,
                                       {"spans", &spans},
                                       {"pages", &pages}});
   call.require_rank(q, 3);
-  require_cache(call, k_cache);
-  require_cache(call, v_cache);
-  call.require_shape(v_cache, k_cache.shape());
-  call.require_dtype(v_cache, k_cache.dtype());
-  call.require_dtype(spans, DType::U32);
-  call.require_dtype(pages, DType::U32);
-  call.require_shape(spans, Shape{q.dim(0), 3});
-  call.require_rank(pages, 2);
-  require_grouped_heads(call, q.dim(1), k_cache.dim(1));
-  if (q.dim(2) != k_cache.dim(3)) {
-    call.invalid("head sizes differ, {} and {}", q.dim(2), k_cache.dim(3));
-  }
+  require_caches(call, k_cache, v_cache, q);
+  require_table(call, q, spans, pages);
   AttentionArgs args;
   args.q = last_contiguous(as_f32(call, q)).view();
   args.k_cache = last_contiguous(k_cache).view();
@@ -161,6 +181,80 @@ Tensor attention(
   const Tensor pages = Tensor::zeros(Shape{1, 1}, DType::U32, q.device());
   return paged_attention(q.transpose(0, 1), (mixed ? as_f32(call, k) : k).unsqueeze(0),
                          (mixed ? as_f32(call, v) : v).unsqueeze(0), rows, pages, scale, k.dim(1));
+}
+
+Tensor rope_attention(const Tensor& q,
+                      const Tensor& k,
+                      const Tensor& v,
+                      const Tensor& cos,
+                      const Tensor& sin,
+                      const Tensor& positions,
+                      const Tensor& slots,
+                      const Tensor& k_cache,
+                      const Tensor& v_cache,
+                      const Tensor& spans,
+                      const Tensor& pages,
+                      float scale,
+                      int64_t max_span,
+                      const RopeAttentionOptions& options) {
+  const Tensor& q_norm = options.q_norm ? *options.q_norm : q;
+  const Tensor& k_norm = options.k_norm ? *options.k_norm : k;
+  const Call call("rope_attention", {{"q", &q},
+                                     {"k", &k},
+                                     {"v", &v},
+                                     {"cos", &cos},
+                                     {"sin", &sin},
+                                     {"positions", &positions},
+                                     {"slots", &slots},
+                                     {"k_cache", &k_cache},
+                                     {"v_cache", &v_cache},
+                                     {"spans", &spans},
+                                     {"pages", &pages},
+                                     {"q_norm", &q_norm},
+                                     {"k_norm", &k_norm}});
+  call.require_rank(q, 3);
+  require_caches(call, k_cache, v_cache, q);
+  if (!k_cache.is_contiguous() || !v_cache.is_contiguous()) {
+    call.invalid("the caches have to be contiguous");
+  }
+  require_table(call, q, spans, pages);
+  const Shape row{q.dim(0), k_cache.dim(1), q.dim(2)};
+  call.require_shape(k, row);
+  call.require_shape(v, row);
+  require_rotation(call, q, cos, sin, positions);
+  call.require_dtype(slots, DType::U32);
+  call.require_shape(slots, Shape{q.dim(0)});
+  RopeAttentionArgs args;
+  args.q = last_contiguous(as_f32(call, q)).view();
+  args.k = last_contiguous(as_f32(call, k)).view();
+  args.v = last_contiguous(as_f32(call, v)).view();
+  args.cos = as_f32(call, cos).contiguous().view();
+  args.sin = as_f32(call, sin).contiguous().view();
+  args.positions = positions.contiguous().view();
+  args.interleaved = options.interleaved;
+  if (options.q_norm.has_value() != options.k_norm.has_value()) {
+    call.invalid("one of the two norm weights is missing");
+  }
+  if (options.q_norm) {
+    for (const Tensor* norm : {&q_norm, &k_norm}) {
+      call.require_float(*norm);
+      call.require_shape(*norm, Shape{q.dim(2)});
+    }
+    args.q_norm = q_norm.contiguous().view();
+    args.k_norm = k_norm.contiguous().view();
+    args.norm_eps = options.norm_eps;
+  }
+  args.slots = slots.contiguous().view();
+  args.k_cache = k_cache.view();
+  args.v_cache = v_cache.view();
+  args.spans = spans.contiguous().view();
+  args.pages = pages.contiguous().view();
+  args.scale = scale;
+  args.max_span = max_span;
+  args.lone = options.lone;
+  Tensor y = call.output(q.shape());
+  call.backend().rope_attention(args, y.view());
+  return y;
 }
 
 void kv_write(const Tensor& cache, const Tensor& slots, const Tensor& x) {

@@ -51,7 +51,8 @@ std::vector<Variant> weights_by_four() {
 }
 
 std::vector<Variant> caches() {
-  return {weight("F32", false), weight("F32", true), weight("BF16", false), weight("BF16", true)};
+  return {weight("F32", false), weight("F32", true), weight("BF16", false), weight("BF16", true),
+          weight("Q8_0", false)};
 }
 
 std::vector<Variant> x_types() {
@@ -160,8 +161,22 @@ std::map<std::string, Axes> attention_and_moe_kernels() {
       {"attention_decode",
        {caches(), texts("HEADS", {"1", "8"}), flag("V_EVEN"), flag("SPLIT"), {x_types()[0]}}},
       {"attention_prefill", {caches(), texts("SLICES", {"2", "4", "8"}), {x_types()[0]}}},
+      {"attention_step",
+       {{weight("F32", true), weight("BF16", true), weight("Q8_0", false)},
+        texts("HEADS", {"1", "8"}),
+        texts("LANES", {"8"}),
+        texts("AHEAD", {"1"}),
+        flag("WITH_NORM"),
+        flag("SPLIT"),
+        {{{"SUBGROUPS"}}}}},
+      {"attention_matrix",
+       {caches(), flag("WIDE"), {{{"SUBGROUPS", "SUBGROUP_MATRIX"}}}, {x_types()[0]}}},
       {"attention_merge", {}},
-      {"kv_write", {{{{}}, {{"KV_BF16"}}, {{"KV_BF16", "KV_ODD"}}}}},
+      {"kv_write",
+       {{{{"KV_F32"}},
+         {{"KV_BF16", "KV_PAIRS"}},
+         {{"KV_BF16", "KV_ATOMIC"}},
+         {{"KV_Q8_0", "KV_ATOMIC"}}}}},
       {"sample", {}},
       {"moe_route", {}},
       {"moe_group", {}},

@@ -6,6 +6,7 @@
 #include "backend/cpu/softmax.h"
 #include "backend/cpu/storage.h"
 #include "base/error.h"
+#include "base/q8.h"
 
 namespace candela::cpu {
 
@@ -22,16 +23,28 @@ struct Cache {
   DType dtype;
 
   Cache(const View& view) : data(input(view, "attention")), layout(view.layout), dtype(view.dtype) {
-    if (!is_float(dtype)) {
+    if (!is_float(dtype) && dtype != DType::Q8_0) {
       fail_dtype("attention", dtype);
     }
   }
   const std::byte* row(int64_t page, int64_t head, int64_t slot) const {
     const int64_t at =
         layout.offset + page * layout.stride(0) + head * layout.stride(1) + slot * layout.stride(2);
-    return data + at * block_bytes(dtype);
+    return data + at / block_elements(dtype) * block_bytes(dtype);
   }
 };
+
+/// One head's new key or value to its place in a cache.
+void store_row(const float* values, const View& cache, std::byte* to, int64_t offset, int64_t dim) {
+  if (cache.dtype != DType::Q8_0) {
+    store_floats("kv_write", values, cache.dtype, to, offset, cache.layout.stride(3), dim);
+    return;
+  }
+  const int64_t block = block_elements(DType::Q8_0);
+  for (int64_t i = 0; i < dim; i += block) {
+    to_q8_0(values + i, to + (offset + i) / block * block_bytes(DType::Q8_0));
+  }
+}
 
 /// Everything one query token needs, for one key/value head and the query heads that share it.
 struct Attention {
@@ -174,7 +187,7 @@ void CpuBackend::kv_write(const View& x, const View& slots, const View& cache) {
       const Layout& layout = cache.layout;
       const int64_t offset = layout.offset + place / page * layout.stride(0) +
                              row % heads * layout.stride(1) + place % page * layout.stride(2);
-      store_floats("kv_write", values, cache.dtype, to, offset, layout.stride(3), dim);
+      store_row(values, cache, to, offset, dim);
     }
   });
 }

@@ -1,6 +1,7 @@
+#include "backend/wgpu/attention.h"
+
 #include <algorithm>
 
-#include "backend/wgpu/rows.h"
 #include "backend/wgpu/wgpu_backend.h"
 #include "base/error.h"
 
@@ -14,10 +15,6 @@ struct DecodeParams {
   uint32_t k_offset, k_page, k_head, k_slot;
   uint32_t v_offset, v_page, v_head, v_slot;
   uint32_t spans_offset, pages_offset, y_offset, y_token, y_head;
-};
-
-struct MergeParams {
-  uint32_t tokens, heads, dim, splits, part_offset, y_offset, y_token, y_head;
 };
 
 struct KvWriteParams {
@@ -34,32 +31,25 @@ constexpr uint32_t kMostSplits = 32;
 constexpr uint32_t kManyTokens = 16;
 constexpr int64_t kTokensASequence = 4;
 constexpr uint32_t kTileRows = 32;
+/// The same of attention_matrix, with the subgroups and the workgroup memory it is written for.
+constexpr uint32_t kMatrixTileRows = 128;
+constexpr uint32_t kMatrixSubgroup = 32;
+constexpr uint32_t kMatrixWorkgroupBytes = 48 * 1024;
 
-bool last_gapless(const View& view) {
-  return view.dim(-1) <= 1 || view.layout.stride(-1) == 1;
+bool is_cache_type(DType dtype) {
+  return dtype == DType::F32 || dtype == DType::BF16 || dtype == DType::Q8_0;
 }
 
-uint32_t stride(const View& view, int axis) {
-  return narrow_u32(view.layout.stride(axis), "a stride of attention");
-}
-
-uint32_t offset(const View& view) {
-  return narrow_u32(view.layout.offset, "an offset of attention");
-}
-
-/// Whether every row of a cache begins at a multiple of `step` elements.
-bool rows_begin_at(const View& cache, int64_t step) {
-  const Layout& layout = cache.layout;
-  return cache.dim(-1) % step == 0 && layout.offset % step == 0 && layout.stride(0) % step == 0 &&
-         layout.stride(1) % step == 0 && layout.stride(2) % step == 0;
+bool reads_vec4(const View& cache) {
+  return cache.dtype != DType::Q8_0 && rows_begin_at(cache, 8);
 }
 
 void check(const AttentionArgs& args) {
   const DType dtype = args.k_cache.dtype;
-  if ((dtype != DType::F32 && dtype != DType::BF16) || args.v_cache.dtype != dtype) {
+  if (!is_cache_type(dtype) || args.v_cache.dtype != dtype) {
     fail(ErrorKind::Unsupported, Subject::Device,
-         "attention: caches of type {} and {} are not supported on WebGPU; use F32 or BF16 for "
-         "both.",
+         "attention: caches of type {} and {} are not supported on WebGPU; use F32, BF16 or Q8_0 "
+         "for both.",
          dtype_name(dtype), dtype_name(args.v_cache.dtype));
   }
   if (args.q.dim(2) > 256 || !last_gapless(args.k_cache) || !last_gapless(args.v_cache)) {
@@ -74,6 +64,8 @@ DecodeParams decode_params(const AttentionArgs& args,
                            const View& q,
                            const View& spans,
                            const View& pages) {
+  // Caches of blocks are addressed in blocks.
+  const auto unit = static_cast<uint32_t>(block_elements(args.k_cache.dtype));
   DecodeParams p{};
   p.tokens = narrow_u32(q.dim(0), "tokens");
   p.heads = narrow_u32(q.dim(1), "heads");
@@ -83,25 +75,25 @@ DecodeParams decode_params(const AttentionArgs& args,
   p.page = narrow_u32(args.k_cache.dim(2), "the page size");
   p.max_pages = narrow_u32(pages.dim(1), "pages of a sequence");
   p.scale = args.scale;
-  p.q_offset = offset(q);
-  p.q_token = stride(q, 0);
-  p.q_head = stride(q, 1);
-  p.k_offset = offset(args.k_cache);
-  p.k_page = stride(args.k_cache, 0);
-  p.k_head = stride(args.k_cache, 1);
-  p.k_slot = stride(args.k_cache, 2);
-  p.v_offset = offset(args.v_cache);
-  p.v_page = stride(args.v_cache, 0);
-  p.v_head = stride(args.v_cache, 1);
-  p.v_slot = stride(args.v_cache, 2);
-  p.spans_offset = offset(spans);
-  p.pages_offset = offset(pages);
+  p.q_offset = offset_of(q);
+  p.q_token = stride_of(q, 0);
+  p.q_head = stride_of(q, 1);
+  p.k_offset = offset_of(args.k_cache) / unit;
+  p.k_page = stride_of(args.k_cache, 0) / unit;
+  p.k_head = stride_of(args.k_cache, 1) / unit;
+  p.k_slot = stride_of(args.k_cache, 2) / unit;
+  p.v_offset = offset_of(args.v_cache) / unit;
+  p.v_page = stride_of(args.v_cache, 0) / unit;
+  p.v_head = stride_of(args.v_cache, 1) / unit;
+  p.v_slot = stride_of(args.v_cache, 2) / unit;
+  p.spans_offset = offset_of(spans);
+  p.pages_offset = offset_of(pages);
   return p;
 }
 
 KernelId decode_kernel(const AttentionArgs& args, uint32_t heads_at_once, bool split) {
   const bool bf16 = args.k_cache.dtype == DType::BF16;
-  const bool vec4 = rows_begin_at(args.k_cache, 8);
+  const bool vec4 = reads_vec4(args.k_cache);
   KernelId kernel{"attention_decode"};
   define_weight(kernel, args.k_cache.dtype, vec4);
   substitute_types(kernel, vec4, false);
@@ -115,13 +107,28 @@ KernelId decode_kernel(const AttentionArgs& args, uint32_t heads_at_once, bool s
   return kernel;
 }
 
-KernelId prefill_kernel(const AttentionArgs& args) {
-  const bool vec4 = rows_begin_at(args.k_cache, 8) && rows_begin_at(args.v_cache, 8);
+/// Whether the matrix cores' kernel takes this head size and is allowed.
+bool on_matrix_cores(const AttentionArgs& args, const Limits& limits, Precision precision) {
+  return precision == Precision::Fast && limits.subgroup_matrix && limits.shader_f16 &&
+         limits.subgroup_min == kMatrixSubgroup && limits.subgroup_max == kMatrixSubgroup &&
+         limits.max_workgroup_bytes >= kMatrixWorkgroupBytes && args.q.dim(2) <= 128;
+}
+
+KernelId prefill_kernel(const AttentionArgs& args, bool matrix) {
+  const bool vec4 = reads_vec4(args.k_cache) && reads_vec4(args.v_cache);
   const int64_t dim = args.q.dim(2);
-  KernelId kernel{"attention_prefill"};
+  KernelId kernel{matrix ? "attention_matrix" : "attention_prefill"};
   define_weight(kernel, args.k_cache.dtype, vec4);
   substitute_types(kernel, vec4, false);
-  kernel.substitutions.emplace_back("SLICES", dim <= 64 ? "2" : dim <= 128 ? "4" : "8");
+  if (!matrix) {
+    kernel.substitutions.emplace_back("SLICES", dim <= 64 ? "2" : dim <= 128 ? "4" : "8");
+    return kernel;
+  }
+  kernel.defines.emplace_back("SUBGROUPS");
+  kernel.defines.emplace_back("SUBGROUP_MATRIX");
+  if (dim > 64) {
+    kernel.defines.emplace_back("WIDE");
+  }
   return kernel;
 }
 
@@ -136,6 +143,14 @@ uint32_t heads_at_once(uint32_t per_kv, uint32_t dim) {
 }
 
 }  // namespace
+
+bool rows_begin_at(const View& view, int64_t step) {
+  bool aligned = view.dim(-1) % step == 0 && view.layout.offset % step == 0;
+  for (int axis = 0; axis + 1 < view.rank(); ++axis) {
+    aligned = aligned && (view.dim(axis) < 2 || view.layout.stride(axis) % step == 0);
+  }
+  return aligned;
+}
 
 void WgpuBackend::attention(const AttentionArgs& args, const View& y) {
   if (y.elements() == 0) {
@@ -152,11 +167,13 @@ void WgpuBackend::attention(const AttentionArgs& args, const View& y) {
   DecodeParams p = decode_params(args, q, spans, pages);
   const uint32_t per_kv = p.heads / p.kv_heads;
   if (p.tokens >= kManyTokens && q.dim(0) >= kTokensASequence * pages.dim(0)) {
-    p.y_offset = offset(to);
-    p.y_token = stride(to, 0);
-    p.y_head = stride(to, 1);
-    const uint64_t tiles = (uint64_t{p.tokens} * per_kv + kTileRows - 1) / kTileRows;
-    stream_->dispatch(prefill_kernel(args), grid_for(tiles * p.kv_heads), p,
+    p.y_offset = offset_of(to);
+    p.y_token = stride_of(to, 0);
+    p.y_head = stride_of(to, 1);
+    const bool matrix = on_matrix_cores(args, limits(), context_->options().precision);
+    const uint32_t rows = matrix ? kMatrixTileRows : kTileRows;
+    const uint64_t tiles = (uint64_t{p.tokens} * per_kv + rows - 1) / rows;
+    stream_->dispatch(prefill_kernel(args, matrix), grid_for(tiles * p.kv_heads), p,
                       {whole_in(q), whole_in(args.k_cache), whole_in(args.v_cache), whole_in(spans),
                        whole_in(pages), whole_out(to)});
     if (!direct) {
@@ -174,16 +191,16 @@ void WgpuBackend::attention(const AttentionArgs& args, const View& y) {
   if (split) {
     part = temporary(*this, Shape{q.dim(0), q.dim(1), p.splits, q.dim(2) + 2});
   } else {
-    p.y_token = stride(to, 0);
-    p.y_head = stride(to, 1);
+    p.y_token = stride_of(to, 0);
+    p.y_head = stride_of(to, 1);
   }
-  p.y_offset = offset(part);
+  p.y_offset = offset_of(part);
   stream_->dispatch(decode_kernel(args, at_once, split), grid_for(base * p.splits), p,
                     {whole_in(q), whole_in(args.k_cache), whole_in(args.v_cache), whole_in(spans),
                      whole_in(pages), whole_out(part)});
   if (split) {
-    const MergeParams merge{p.tokens,   p.heads,    p.dim,         p.splits,
-                            p.y_offset, offset(to), stride(to, 0), stride(to, 1)};
+    const MergeParams merge{p.tokens,      p.heads,          p.dim,           p.splits, p.y_offset,
+                            offset_of(to), stride_of(to, 0), stride_of(to, 1)};
     stream_->dispatch({"attention_merge"}, grid_for(uint64_t{p.tokens} * p.heads), merge,
                       {whole_in(part), whole_out(to)});
   }
@@ -196,9 +213,10 @@ void WgpuBackend::kv_write(const View& x, const View& slots, const View& cache) 
   if (x.elements() == 0) {
     return;
   }
-  if ((cache.dtype != DType::F32 && cache.dtype != DType::BF16) || !cache.layout.is_contiguous()) {
+  if (!is_cache_type(cache.dtype) || !cache.layout.is_contiguous()) {
     fail(ErrorKind::Unsupported, Subject::Device,
-         "kv_write: a cache of type {} is not supported on WebGPU; use a gapless F32 or BF16 one.",
+         "kv_write: a cache of type {} is not supported on WebGPU; use a gapless F32, BF16 or Q8_0 "
+         "one.",
          dtype_name(cache.dtype));
   }
   const View from = x.dtype == DType::F32 ? x : dense(*this, x, DType::F32);
@@ -209,21 +227,24 @@ void WgpuBackend::kv_write(const View& x, const View& slots, const View& cache) 
   p.dim = narrow_u32(from.dim(2), "the head size");
   p.page = narrow_u32(cache.dim(2), "the page size");
   p.pages = narrow_u32(cache.dim(0), "pages");
-  p.x_offset = offset(from);
-  p.x_token = stride(from, 0);
-  p.x_head = stride(from, 1);
-  p.x_dim = stride(from, 2);
-  p.slots_offset = offset(where);
-  p.cache_offset = offset(cache);
+  p.x_offset = offset_of(from);
+  p.x_token = stride_of(from, 0);
+  p.x_head = stride_of(from, 1);
+  p.x_dim = stride_of(from, 2);
+  p.slots_offset = offset_of(where);
+  p.cache_offset = offset_of(cache);
   KernelId kernel{"kv_write"};
   uint64_t width = p.dim;
-  if (cache.dtype == DType::BF16) {
-    kernel.defines.emplace_back("KV_BF16");
-    if (rows_begin_at(cache, 2)) {
-      width /= 2;
-    } else {
-      kernel.defines.emplace_back("KV_ODD");
-    }
+  if (cache.dtype == DType::F32) {
+    kernel.defines.emplace_back("KV_F32");
+  } else if (cache.dtype == DType::Q8_0) {
+    kernel.defines.insert(kernel.defines.end(), {"KV_Q8_0", "KV_ATOMIC"});
+    width /= 32;
+  } else if (rows_begin_at(cache, 2)) {
+    kernel.defines.insert(kernel.defines.end(), {"KV_BF16", "KV_PAIRS"});
+    width /= 2;
+  } else {
+    kernel.defines.insert(kernel.defines.end(), {"KV_BF16", "KV_ATOMIC"});
   }
   const uint64_t count = width * p.tokens * p.kv_heads;
   stream_->dispatch(kernel, grid_for((count + 255) / 256), p,

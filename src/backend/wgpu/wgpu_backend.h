@@ -72,6 +72,7 @@ class WgpuBackend final : public Backend {
   void linear(const LinearArgs& args, const View& y) override;
   void attention(const AttentionArgs& args, const View& y) override;
   void kv_write(const View& x, const View& slots, const View& cache) override;
+  void rope_attention(const RopeAttentionArgs& args, const View& y) override;
   void moe_route(const MoeRouteArgs& args, const View& experts, const View& weights) override;
   void moe(const MoeArgs& args, const View& y) override;
   void moe_block(const MoeBlockArgs& args, const View& y) override;

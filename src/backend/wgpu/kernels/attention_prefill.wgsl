@@ -7,61 +7,14 @@
 // Sums in F32. Grid: linear over tiles and key/value heads.
 //:include common
 //:include weight
-
-struct Params {
-  tokens: u32,
-  heads: u32,
-  kv_heads: u32,
-  dim: u32,
-  splits: u32,
-  page: u32,
-  max_pages: u32,
-  scale: f32,
-  q_offset: u32,
-  q_token: u32,      // strides of q
-  q_head: u32,
-  k_offset: u32,
-  k_page: u32,
-  k_head: u32,
-  k_slot: u32,
-  v_offset: u32,
-  v_page: u32,
-  v_head: u32,
-  v_slot: u32,
-  spans_offset: u32,
-  pages_offset: u32,
-  y_offset: u32,
-  y_token: u32,
-  y_head: u32,
-}
-
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> keys: array<{{W_TYPE}}>;
-@group(0) @binding(2) var<storage, read> values: array<{{W_TYPE}}>;
-@group(0) @binding(3) var<storage, read> spans: array<u32>;
-@group(0) @binding(4) var<storage, read> pages: array<u32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
-@group(0) @binding(6) var<uniform> params: Params;
-
-fn {{W_READ}}(which: u32, i: u32) -> {{W_TYPE}} {
-  if (which == 0u) {
-    return keys[i];
-  }
-  return values[i];
-}
+//:include attention_tiles
 
 const kSlices = {{SLICES}}u;
-const kLowest = -3.0e38;
 const kPitch = 9u;  // vec4 a row of 32, one more against bank conflicts
 
 var<workgroup> tile_q: array<vec4<f32>, 288>;   // [row][slice of 32 dimensions]
 var<workgroup> tile_kv: array<vec4<f32>, 288>;  // [key][slice of 32 dimensions]
 var<workgroup> shares: array<f32, 1056>;        // [row][key], rows padded to 33
-
-// Row `row` of the tile: its token and head, the last one again past the end.
-fn token_of(first_row: u32, row: u32, per_kv: u32) -> u32 {
-  return min((first_row + row) / per_kv, params.tokens - 1u);
-}
 
 fn q4(at: u32, d: u32) -> vec4<f32> {
   var v = vec4<f32>(0.0);
@@ -115,25 +68,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   }
   var run = token_of(first_row, 0u, per_kv);
   while (run <= last_token) {
-    // Tokens [run, after) belong to one sequence; [low, high) covers their intervals.
-    let sequence = spans[params.spans_offset + run * 3u + 2u];
-    var after = run;
-    var low = 0xffffffffu;
-    var high = 0u;
-    while (after <= last_token && spans[params.spans_offset + after * 3u + 2u] == sequence) {
-      if (spans[params.spans_offset + after * 3u] < spans[params.spans_offset + after * 3u + 1u]) {
-        low = min(low, spans[params.spans_offset + after * 3u]);
-        high = max(high, spans[params.spans_offset + after * 3u + 1u]);
-      }
-      after += 1u;
-    }
-    let mine = token >= run && token < after;
-    let page_row = params.pages_offset + sequence * params.max_pages;
-    for (var at = low; at < high; at += 32u) {
+    let here = run_from(run, last_token);
+    let mine = token >= run && token < here.after;
+    let page_row = params.pages_offset + here.sequence * params.max_pages;
+    for (var at = here.low; at < here.high; at += 32u) {
       // Staging: thread = key * 4 + piece for 128 threads, the others bring the queries.
       let key = (thread & 127u) >> 2u;
       let piece = thread & 3u;
-      let position = min(at + key, high - 1u);
+      let position = min(at + key, here.high - 1u);
       let page = pages[page_row + position / params.page];
       let slot = position % params.page;
       var scores = vec4<f32>(0.0);
@@ -190,7 +132,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
         workgroupBarrier();
       }
     }
-    run = after;
+    run = here.after;
   }
   // The eight threads of a row hold parts of its denominator.
   shares[row * 33u + column] = sum;

@@ -1,7 +1,8 @@
 // kv_write: cache[slots[t] / page, h, slots[t] % page, :] = x[t, h, :], rounded to nearest even for
-// BF16. x: f32 [tokens, kv_heads, dim]; slots: u32 [tokens]; cache: F32 or (KV_BF16) BF16, contiguous.
-// A thread writes one element of an F32 cache or one word of a BF16 cache. KV_ODD: rows may begin
-// inside a word, whose halves then belong to different threads and are set by atomics.
+// BF16. x: f32 [tokens, kv_heads, dim]; slots: u32 [tokens]; cache: F32, BF16 or Q8_0, contiguous.
+// A thread writes one element of an F32 cache (KV_F32), one word of a BF16 cache (KV_BF16 KV_PAIRS) or
+// one block of a Q8_0 cache (KV_Q8_0 KV_ATOMIC). BF16 rows that may begin inside a word (KV_BF16
+// KV_ATOMIC) and blocks share words with those of other threads: halves of words are set by atomics.
 // Workgroup 256. Grid: linear.
 //:include common
 //:include bf16
@@ -22,25 +23,54 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> slots: array<u32>;
-//:if KV_ODD
+//:if KV_ATOMIC
 @group(0) @binding(2) var<storage, read_write> cache: array<atomic<u32>>;
+
+fn put_half(at: u32, half: u32) {
+  let shift = (at & 1u) << 4u;
+  atomicAnd(&cache[at >> 1u], 0xffff0000u >> shift);
+  atomicOr(&cache[at >> 1u], half << shift);
+}
 //:else
 @group(0) @binding(2) var<storage, read_write> cache: array<u32>;
 //:end
 @group(0) @binding(3) var<uniform> params: Params;
 
+//:if KV_Q8_0
+fn x4(at: u32) -> vec4<f32> {
+  return vec4<f32>(x[at], x[at + params.x_dim], x[at + 2u * params.x_dim],
+                   x[at + 3u * params.x_dim]);
+}
+
+// 32 elements from `source` on to block `block`: an F16 scale and 32 bytes, 17 halves of words.
+fn put_block(block: u32, source: u32) {
+  var top = vec4<f32>(0.0);
+  for (var i = 0u; i < 32u; i += 4u) {
+    top = max(top, abs(x4(source + i * params.x_dim)));
+  }
+  let scale = f32_to_f16(min(max(max(top.x, top.y), max(top.z, top.w)) / 127.0, 65504.0));
+  let step = f16_to_f32(scale);
+  let by = select(0.0, 1.0 / max(step, 1.0e-30), step > 0.0);
+  put_half(block * 17u, scale);
+  for (var i = 0u; i < 32u; i += 4u) {
+    let q = clamp(round(by * x4(source + i * params.x_dim)), vec4<f32>(-127.0), vec4<f32>(127.0));
+    let word = pack4xI8(vec4<i32>(q));
+    put_half(block * 17u + 1u + i / 2u, word & 0xffffu);
+    put_half(block * 17u + 2u + i / 2u, word >> 16u);
+  }
+}
+//:end
+
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>,
         @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) thread: u32) {
-//:if KV_BF16
-//:if KV_ODD
-  let width = params.dim;
-//:else
-  let width = params.dim / 2u;
+  var width = params.dim;
+//:if KV_PAIRS
+  width /= 2u;
 //:end
-//:else
-  let width = params.dim;
+//:if KV_Q8_0
+  width /= 32u;
 //:end
   let index = workgroup_index(group, groups) * 256u + thread;
   if (index < params.tokens * params.kv_heads * width) {
@@ -54,17 +84,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     let source = params.x_offset + t * params.x_token + head * params.x_head;
     if (slot / params.page < params.pages) {
 //:if KV_BF16
-//:if KV_ODD
-      let shift = ((row + d) & 1u) << 4u;
-      let value = f32_to_bf16(x[source + d * params.x_dim]);
-      atomicAnd(&cache[(row + d) >> 1u], 0xffff0000u >> shift);
-      atomicOr(&cache[(row + d) >> 1u], value << shift);
+//:if KV_ATOMIC
+      put_half(row + d, f32_to_bf16(x[source + d * params.x_dim]));
 //:else
       cache[(row >> 1u) + d] = f32_to_bf16(x[source + 2u * d * params.x_dim]) |
                                (f32_to_bf16(x[source + (2u * d + 1u) * params.x_dim]) << 16u);
 //:end
-//:else
+//:end
+//:if KV_F32
       cache[row + d] = bitcast<u32>(x[source + d * params.x_dim]);
+//:end
+//:if KV_Q8_0
+      put_block(row / 32u + d, source + 32u * d * params.x_dim);
 //:end
     }
   }

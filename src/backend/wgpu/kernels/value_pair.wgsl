@@ -1,8 +1,15 @@
-// value_pair: two neighbouring elements of a cached value row, `row` and `d` in elements, d even; the
-// second is 0 past the end of the row. Needs `values`: array<u32> and weight.wgsl. W_F32 or W_BF16
-// names the cache's dtype; V_EVEN: every row starts at an even element and dim is even.
+// value_pair: two neighbouring elements of a cached value row, `row` (of Q8_0 in blocks) and `d` in
+// elements, d even; the second is 0 past the end of the row. Needs `values`: array<u32> and weight.wgsl,
+// for Q8_0 as matrix 1. W_F32, W_BF16 or W_Q8_0 names the cache's dtype; V_EVEN: every row starts at an
+// even element and dim is even.
 
 fn value_pair(row: u32, d: u32, dim: u32) -> vec2<f32> {
+//:if W_Q8_0
+  let block = (row + (d >> 5u)) * 34u;
+  let at = block + 2u + (d & 31u);
+  let pair = unpack4xI8(values[at >> 2u] >> ((at & 2u) << 3u)).xy;
+  return f16_at(1u, block) * vec2<f32>(pair);
+//:else
   let i = row + d;
 //:if W_F32
   let second = min(d + 1u, dim - 1u) + row;
@@ -16,6 +23,7 @@ fn value_pair(row: u32, d: u32, dim: u32) -> vec2<f32> {
   let second = min(d + 1u, dim - 1u) + row;
   return vec2<f32>(half_of(values[i >> 1u], i & 1u),
                    select(0.0, half_of(values[second >> 1u], second & 1u), d + 1u < dim));
+//:end
 //:end
 //:end
 }

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+
+#include "backend/wgpu/rows.h"
+
+/// What the kernels of attention share on the host.
+namespace candela::wgpu {
+
+/// Operands and params of attention_merge.
+struct MergeParams {
+  uint32_t tokens, heads, dim, splits, part_offset, y_offset, y_token, y_head;
+};
+
+inline bool last_gapless(const View& view) {
+  return view.dim(-1) <= 1 || view.layout.stride(-1) == 1;
+}
+
+inline uint32_t stride_of(const View& view, int axis) {
+  return narrow_u32(view.layout.stride(axis), "a stride of attention");
+}
+
+inline uint32_t offset_of(const View& view) {
+  return narrow_u32(view.layout.offset, "an offset of attention");
+}
+
+/// Whether every row of [a, b, c, dim] (of fewer axes likewise) begins at a multiple of `step`
+/// elements and has a multiple of them.
+bool rows_begin_at(const View& view, int64_t step);
+
+}  // namespace candela::wgpu

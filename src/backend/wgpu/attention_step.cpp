@@ -1,0 +1,187 @@
+#include <algorithm>
+
+#include "backend/wgpu/attention.h"
+#include "backend/wgpu/wgpu_backend.h"
+
+namespace candela::wgpu {
+namespace {
+
+struct StepParams {
+  uint32_t tokens, heads, kv_heads, dim, splits, page, cache_pages, max_pages;
+  float scale, eps;
+  uint32_t interleaved;
+  uint32_t q_offset, q_token, q_head, k_offset, k_token, k_head, v_offset, v_token, v_head;
+  uint32_t cos_offset, sin_offset, positions_offset, slots_offset, spans_offset, pages_offset;
+  uint32_t k_cache_offset, v_cache_offset;
+  uint32_t q_norm_offset, q_norm_kind, k_norm_offset, k_norm_kind;
+  uint32_t y_offset, y_token, y_head;
+};
+
+/// How the work of a step is cut: by tokens and the bound of their intervals alone, so that a
+/// recorded dispatch stays right while the context grows.
+struct Cut {
+  uint32_t heads = 1;  ///< query heads that share the load of a key
+  uint32_t splits = 1;
+};
+
+/// Up to this many keys one workgroup is quicker than several and a merge.
+constexpr int64_t kUnsplitKeys = 512;
+/// Enough to keep every core of a large GPU busy.
+constexpr uint64_t kWantedWorkgroups = 264;
+constexpr uint64_t kKeysASplit = 64;
+constexpr uint64_t kMostSplits = 64;
+
+Cut cut_of(uint32_t tokens, uint32_t kv_heads, uint32_t per_kv, int64_t max_span) {
+  Cut cut;
+  while (cut.heads < per_kv && cut.heads < 8) {
+    cut.heads *= 2;
+  }
+  const auto groups = [&] {
+    return uint64_t{tokens} * kv_heads * ((per_kv + cut.heads - 1) / cut.heads);
+  };
+  if (max_span > kUnsplitKeys) {
+    const auto useful = static_cast<uint64_t>(max_span) / kKeysASplit;
+    cut.splits = static_cast<uint32_t>(
+        std::clamp<uint64_t>(std::min(kWantedWorkgroups / groups(), useful), 1, kMostSplits));
+  }
+  while (cut.splits == 1 && cut.heads > 1 && groups() * 2 <= kWantedWorkgroups) {
+    cut.heads /= 2;
+  }
+  return cut;
+}
+
+/// Lanes of a team: each takes eight dimensions.
+uint32_t lanes_for(int64_t dim) {
+  return dim <= 64 ? 8 : dim <= 128 ? 16 : 32;
+}
+
+bool one_buffer(std::initializer_list<const View*> views) {
+  return std::all_of(views.begin(), views.end(), [&](const View* view) {
+    return view->storage == (*views.begin())->storage && !view->storage->is_segmented();
+  });
+}
+
+bool cache_fits(const View& cache) {
+  // Rows of Q8_0 that share no word with their neighbours: two blocks are 17 words.
+  const int64_t step = cache.dtype == DType::Q8_0 ? 64 : 8;
+  return (cache.dtype == DType::F32 || cache.dtype == DType::BF16 || cache.dtype == DType::Q8_0) &&
+         cache.layout.is_contiguous() && rows_begin_at(cache, step) && one_buffer({&cache});
+}
+
+/// Whether attention_step takes these operands; others go the long way.
+bool step_takes(const RopeAttentionArgs& args, const View& y, const Limits& limits) {
+  const int64_t dim = args.q.dim(2);
+  if (!args.lone || !use_subgroups(limits) || dim > 256 || lanes_for(dim) > limits.subgroup_min ||
+      dim % (args.interleaved ? 8 : 16) != 0) {
+    return false;
+  }
+  for (const View* x : {&args.q, &args.k, &args.v}) {
+    if (x->dtype != DType::F32 || !last_gapless(*x) || !rows_begin_at(*x, 4)) {
+      return false;
+    }
+  }
+  for (const View* ids : {&args.positions, &args.slots, &args.spans, &args.pages}) {
+    if (!ids->layout.is_contiguous()) {
+      return false;
+    }
+  }
+  return one_buffer({&args.q, &args.k, &args.v}) && one_buffer({&args.cos, &args.sin}) &&
+         args.cos.layout.is_contiguous() && args.sin.layout.is_contiguous() &&
+         args.cos.layout.offset % 4 == 0 && args.sin.layout.offset % 4 == 0 &&
+         one_buffer({&args.positions, &args.slots, &args.spans, &args.pages}) &&
+         cache_fits(args.k_cache) && cache_fits(args.v_cache) &&
+         args.k_cache.dtype == args.v_cache.dtype && args.k_cache.storage != args.v_cache.storage &&
+         y.dtype == DType::F32 && last_gapless(y) && one_buffer({&y});
+}
+
+StepParams step_params(const RopeAttentionArgs& args, const Cut& cut) {
+  StepParams p{};
+  p.tokens = narrow_u32(args.q.dim(0), "tokens");
+  p.heads = narrow_u32(args.q.dim(1), "heads");
+  p.kv_heads = narrow_u32(args.k.dim(1), "key/value heads");
+  p.dim = narrow_u32(args.q.dim(2), "the head size");
+  p.splits = cut.splits;
+  p.page = narrow_u32(args.k_cache.dim(2), "the page size");
+  p.cache_pages = narrow_u32(args.k_cache.dim(0), "pages");
+  p.max_pages = narrow_u32(args.pages.dim(1), "pages of a sequence");
+  p.scale = args.scale;
+  p.eps = args.norm_eps;
+  p.interleaved = args.interleaved ? 1 : 0;
+  p.q_offset = offset_of(args.q);
+  p.q_token = stride_of(args.q, 0);
+  p.q_head = stride_of(args.q, 1);
+  p.k_offset = offset_of(args.k);
+  p.k_token = stride_of(args.k, 0);
+  p.k_head = stride_of(args.k, 1);
+  p.v_offset = offset_of(args.v);
+  p.v_token = stride_of(args.v, 0);
+  p.v_head = stride_of(args.v, 1);
+  p.cos_offset = offset_of(args.cos);
+  p.sin_offset = offset_of(args.sin);
+  p.positions_offset = offset_of(args.positions);
+  p.slots_offset = offset_of(args.slots);
+  p.spans_offset = offset_of(args.spans);
+  p.pages_offset = offset_of(args.pages);
+  p.k_cache_offset = offset_of(args.k_cache);
+  p.v_cache_offset = offset_of(args.v_cache);
+  return p;
+}
+
+}  // namespace
+
+void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
+  if (!step_takes(args, y, limits())) {
+    return Backend::rope_attention(args, y);
+  }
+  if (y.elements() == 0) {
+    return;
+  }
+  const auto tokens = narrow_u32(args.q.dim(0), "tokens");
+  const auto kv_heads = narrow_u32(args.k.dim(1), "key/value heads");
+  const uint32_t per_kv = narrow_u32(args.q.dim(1), "heads") / kv_heads;
+  const Cut cut = cut_of(tokens, kv_heads, per_kv, args.max_span);
+  StepParams p = step_params(args, cut);
+  KernelId kernel{"attention_step"};
+  const bool vec4 = args.k_cache.dtype != DType::Q8_0;
+  define_weight(kernel, args.k_cache.dtype, vec4);
+  substitute_types(kernel, vec4, false);
+  kernel.defines.emplace_back("SUBGROUPS");
+  kernel.substitutions.emplace_back("HEADS", std::to_string(cut.heads));
+  kernel.substitutions.emplace_back("LANES", std::to_string(lanes_for(args.q.dim(2))));
+  // Keys in flight hide the memory's latency; a software driver only compiles longer.
+  kernel.substitutions.emplace_back("AHEAD", limits().software ? "1" : "4");
+  View part = y;
+  if (cut.splits > 1) {
+    kernel.defines.emplace_back("SPLIT");
+    part = temporary(*this, Shape{args.q.dim(0), args.q.dim(1), cut.splits, args.q.dim(2) + 2});
+  } else {
+    p.y_token = stride_of(y, 0);
+    p.y_head = stride_of(y, 1);
+  }
+  p.y_offset = offset_of(part);
+  std::vector<Operand> operands{whole_in(args.q),        whole_in(args.positions),
+                                whole_in(args.cos),      whole_out(args.k_cache),
+                                whole_out(args.v_cache), whole_out(part)};
+  if (args.q_norm) {
+    const View q_norm = dense(*this, *args.q_norm);
+    const View k_norm = dense(*this, *args.k_norm);
+    kernel.defines.emplace_back("WITH_NORM");
+    p.q_norm_offset = offset_of(q_norm);
+    p.q_norm_kind = real_kind(q_norm.dtype, "rope_attention");
+    p.k_norm_offset = offset_of(k_norm);
+    p.k_norm_kind = real_kind(k_norm.dtype, "rope_attention");
+    operands.push_back(whole_in(q_norm));
+    operands.push_back(whole_in(k_norm));
+  }
+  const uint64_t chunks = (per_kv + cut.heads - 1) / cut.heads;
+  stream_->dispatch_bytes(kernel, grid_for(tokens * kv_heads * chunks * cut.splits),
+                          std::as_bytes(std::span(&p, 1)), operands);
+  if (cut.splits > 1) {
+    const MergeParams merge{p.tokens,   p.heads,      p.dim,           p.splits,
+                            p.y_offset, offset_of(y), stride_of(y, 0), stride_of(y, 1)};
+    stream_->dispatch({"attention_merge"}, grid_for(uint64_t{p.tokens} * p.heads), merge,
+                      {whole_in(part), whole_out(y)});
+  }
+}
+
+}  // namespace candela::wgpu

@@ -1,0 +1,232 @@
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "parity/case.h"
+#include "parity/reference.h"
+#include "tensor/ops.h"
+
+namespace candela::parity {
+
+namespace {
+
+size_t at(int64_t value) {
+  return static_cast<size_t>(value);
+}
+
+/// A step of several sequences: `news` new tokens each after `olds` cached positions.
+struct StepShape {
+  const char* what;
+  int64_t heads, kv_heads, dim, page;
+  std::vector<int64_t> olds;
+  int64_t news = 1;
+  int64_t max_span = 0;  ///< 0: the longest context
+  bool norm = true;
+  bool interleaved = false;
+
+  int64_t tokens() const { return static_cast<int64_t>(olds.size()) * news; }
+  int64_t longest() const { return *std::max_element(olds.begin(), olds.end()) + news; }
+  int64_t max_pages() const { return (longest() + page - 1) / page; }
+  int64_t pages() const { return max_pages() * static_cast<int64_t>(olds.size()); }
+  int64_t width() const { return (heads + 2 * kv_heads) * dim; }
+  double scale() const {
+    return static_cast<double>(static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim))));
+  }
+};
+
+/// Where each part lies in the packed numbers.
+struct Packed {
+  Numbers positions, slots, spans, pages;
+};
+
+Packed packed(const StepShape& s) {
+  Packed out;
+  const auto sequences = static_cast<int64_t>(s.olds.size());
+  const int64_t all = s.pages();
+  for (int64_t i = 0; i < all; ++i) {
+    out.pages.push_back(static_cast<double>(all - 1 - i));  // in disorder
+  }
+  for (int64_t r = 0; r < sequences; ++r) {
+    for (int64_t i = 0; i < s.news; ++i) {
+      const int64_t position = s.olds[at(r)] + i;
+      const double page = out.pages[at(r * s.max_pages() + position / s.page)];
+      out.positions.push_back(static_cast<double>(position));
+      out.slots.push_back(page * static_cast<double>(s.page) +
+                          static_cast<double>(position % s.page));
+      out.spans.insert(out.spans.end(),
+                       {0.0, static_cast<double>(position + 1), static_cast<double>(r)});
+    }
+  }
+  return out;
+}
+
+Hosts step_inputs(const StepShape& s, DType dtype) {
+  const Packed parts = packed(s);
+  Numbers all;
+  for (const Numbers* part : {&parts.positions, &parts.slots, &parts.spans, &parts.pages}) {
+    all.insert(all.end(), part->begin(), part->end());
+  }
+  const auto count = static_cast<int64_t>(all.size());
+  const Shape cache{s.pages(), s.kv_heads, s.page, s.dim};
+  return {outliers({s.tokens(), s.width()}, 1),
+          uniform({2 * s.longest(), s.dim / 2}, -1.0, 1.0, 2),
+          numbers({count}, all, DType::U32),
+          normal_cache(cache, 3, dtype),
+          normal_cache(cache, 4, dtype),
+          normal({s.dim}, 5, DType::BF16),
+          normal({s.dim}, 6)};
+}
+
+/// The heads [first, first + count) of the stacked projections.
+Host heads_of(const Host& stacked, const StepShape& s, int64_t first, int64_t count) {
+  Host out;
+  out.shape = Shape{s.tokens(), count, s.dim};
+  for (int64_t t = 0; t < s.tokens(); ++t) {
+    const auto begin = stacked.values.begin() + t * s.width() + first * s.dim;
+    out.values.insert(out.values.end(), begin, begin + count * s.dim);
+  }
+  return out;
+}
+
+void put(Host& cache, const Numbers& x, const StepShape& s, const Numbers& slots) {
+  const Numbers rounded = as_cached(x, cache.dtype);
+  for (int64_t i = 0; i < static_cast<int64_t>(x.size()); ++i) {
+    const auto slot = static_cast<int64_t>(slots[at(i / (s.kv_heads * s.dim))]);
+    const int64_t head = i / s.dim % s.kv_heads;
+    const int64_t row = (slot / s.page * s.kv_heads + head) * s.page + slot % s.page;
+    cache.values[at(row * s.dim + i % s.dim)] = rounded[at(i)];
+  }
+}
+
+std::vector<Numbers> step_reference(const StepShape& s, const Hosts& in) {
+  const Packed parts = packed(s);
+  const int64_t half = in[1].values.size() / 2;
+  const Shape table{s.longest(), s.dim / 2};
+  const Host cos = numbers(table, Numbers(in[1].values.begin(), in[1].values.begin() + half));
+  const Host sin = numbers(table, Numbers(in[1].values.begin() + half, in[1].values.end()));
+  const Host positions = numbers({s.tokens()}, parts.positions);
+  const auto rotate = [&](int64_t first, int64_t count, const Host& norm) {
+    Host x = heads_of(in[0], s, first, count);
+    x.values = ref_rope(x, cos, sin, positions, s.interleaved, s.norm ? &norm : nullptr, 1e-6);
+    return x;
+  };
+  Host k_cache = in[3], v_cache = in[4];
+  put(k_cache, rotate(s.heads, s.kv_heads, in[6]).values, s, parts.slots);
+  put(v_cache, heads_of(in[0], s, s.heads + s.kv_heads, s.kv_heads).values, s, parts.slots);
+  const Host q = rotate(0, s.heads, in[5]);
+  return {
+      ref_paged_attention(
+          q, k_cache, v_cache, numbers({s.tokens(), 3}, parts.spans),
+          numbers({static_cast<int64_t>(s.olds.size()), s.max_pages()}, parts.pages), s.scale()),
+      k_cache.values, v_cache.values};
+}
+
+Tensors run_step(const StepShape& s, const Tensors& in) {
+  const auto heads = [&](int64_t first, int64_t count) {
+    return in[0].narrow(1, first * s.dim, count * s.dim).reshape({s.tokens(), count, s.dim});
+  };
+  int64_t used = 0;
+  const auto take = [&](int64_t count) {
+    used += count;
+    return in[2].narrow(0, used - count, count);
+  };
+  const Tensor positions = take(s.tokens());
+  const Tensor slots = take(s.tokens());
+  const Tensor spans = take(3 * s.tokens()).reshape({s.tokens(), 3});
+  const Tensor pages = take(s.pages()).reshape({-1, s.max_pages()});
+  RopeAttentionOptions options;
+  options.interleaved = s.interleaved;
+  options.lone = s.news == 1;
+  if (s.norm) {
+    options.q_norm = in[5];
+    options.k_norm = in[6];
+    options.norm_eps = 1e-6f;
+  }
+  const Tensor y = rope_attention(
+      heads(0, s.heads), heads(s.heads, s.kv_heads), heads(s.heads + s.kv_heads, s.kv_heads),
+      in[1].narrow(0, 0, s.longest()), in[1].narrow(0, s.longest(), s.longest()), positions, slots,
+      in[3], in[4], spans, pages, static_cast<float>(s.scale()),
+      s.max_span == 0 ? s.longest() : s.max_span, options);
+  return {y, in[3], in[4]};
+}
+
+}  // namespace
+
+void add_rope_attention(Table& table) {
+  const std::vector<StepShape> shapes = {
+      {.what = "basic", .heads = 4, .kv_heads = 2, .dim = 32, .page = 64, .olds = {9}},
+      {.what = "page_border",
+       .heads = 8,
+       .kv_heads = 1,
+       .dim = 64,
+       .page = 64,
+       .olds = {0, 63, 64, 130}},
+      {.what = "plain",
+       .heads = 6,
+       .kv_heads = 1,
+       .dim = 48,
+       .page = 16,
+       .olds = {40, 3},
+       .norm = false},
+      {.what = "interleaved",
+       .heads = 3,
+       .kv_heads = 3,
+       .dim = 24,
+       .page = 5,
+       .olds = {11, 20},
+       .interleaved = true},
+      {.what = "long", .heads = 5, .kv_heads = 1, .dim = 16, .page = 64, .olds = {1201}},
+      {.what = "short_of_max",
+       .heads = 8,
+       .kv_heads = 2,
+       .dim = 32,
+       .page = 64,
+       .olds = {2, 77},
+       .max_span = 4096},
+      {.what = "large_head", .heads = 8, .kv_heads = 1, .dim = 128, .page = 64, .olds = {5, 600}},
+      {.what = "larger_head",
+       .heads = 4,
+       .kv_heads = 2,
+       .dim = 256,
+       .page = 64,
+       .olds = {70},
+       .interleaved = true},
+      {.what = "odd_head", .heads = 4, .kv_heads = 2, .dim = 18, .page = 7, .olds = {12}},
+      {.what = "chunk",
+       .heads = 4,
+       .kv_heads = 2,
+       .dim = 32,
+       .page = 16,
+       .olds = {9, 30},
+       .news = 3},
+      {.what = "prompt",
+       .heads = 8,
+       .kv_heads = 1,
+       .dim = 32,
+       .page = 64,
+       .olds = {0, 70},
+       .news = 21},
+  };
+  for (const DType dtype : {DType::F32, DType::BF16, DType::Q8_0}) {
+    for (const StepShape& s : shapes) {
+      if (s.dim % block_elements(dtype) != 0) {
+        continue;
+      }
+      Case out;
+      out.name = fmt::format("rope_attention/{}_{}", s.what, dtype_name(dtype));
+      out.op = "rope_attention";
+      out.dtype = dtype;
+      out.basic = s.what == std::string("basic");
+      // A new key close to the middle of two steps of the cache's type may be rounded either way.
+      out.bound = dtype == DType::F32    ? kExact
+                  : dtype == DType::BF16 ? Bound{1e-6, 2e-2, 0.0, 0.0}
+                                         : Bound{1e-5, 5e-2, 0.0, 0.0};
+      out.inputs = [=] { return step_inputs(s, dtype); };
+      out.run = [=](const Tensors& in, const Device&) { return run_step(s, in); };
+      out.reference = [=](const Hosts& in) { return step_reference(s, in); };
+      table.push_back(out);
+    }
+  }
+}
+
+}  // namespace candela::parity
