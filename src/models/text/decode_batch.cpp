@@ -77,13 +77,17 @@ void DecodeBatch::prepare(const Shape& shape) {
   }
   captured_.reset();
   if (shape.span != shape_.span) {
-    inputs_ = Tensor::empty({rows_ * kRowWords}, DType::U32, model_.device(), "step inputs");
+    // One tensor: kernels of a step bind it once.
+    const int64_t words = rows_ * kRowWords;
+    const int64_t pages = shape.span / nn::KvCache::kPage;
+    const Tensor all =
+        Tensor::empty({words + rows_ * pages}, DType::U32, model_.device(), "step inputs");
+    inputs_ = all.narrow(0, 0, words);
     step_.ids = ids_;
     step_.positions = inputs_.narrow(0, 0, rows_);
     step_.slots = inputs_.narrow(0, rows_, rows_);
     step_.spans = inputs_.narrow(0, 2 * rows_, 3 * rows_).reshape({rows_, 3});
-    step_.pages = Tensor::empty({rows_, shape.span / nn::KvCache::kPage}, DType::U32,
-                                model_.device(), "page table");
+    step_.pages = all.narrow(0, words, rows_ * pages).reshape({rows_, pages});
     step_.tokens = rows_;
     step_.max_span = shape.span;
     step_.every_row = true;

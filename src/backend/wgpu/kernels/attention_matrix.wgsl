@@ -9,94 +9,7 @@
 //:include common
 //:include weight
 //:include attention_tiles
-
-alias Left = subgroup_matrix_left<f16, 16, 16>;
-alias Right = subgroup_matrix_right<f16, 16, 16>;
-alias Result = subgroup_matrix_result<f32, 16, 16>;
-
-const kRows = 128u;
-const kKeys = 32u;
-const kSlack = 8.0;         // e^8 and 128 such shares are far from the limit of F16
-const kPitch = 136u;        // of keys and values, eight more than a row against bank conflicts
-const kValues = 4352u;      // where they begin in `halves`
-const kShares = 8704u;
-const kSharePitch = 40u;
-const kScorePitch = 36u;
-const kQueryPitch = 72u;    // queries pass through `halves`, 64 dimensions at a time
-
-var<workgroup> halves: array<f16, 13824>;  // keys [32][dim], values [32][dim], shares [row][key]
-var<workgroup> scores: array<f32, 4608>;   // [row][key]; also two pieces of the results
-var<workgroup> stale: atomic<u32>;         // whether a row's reference rose
-
-fn half(value: f32) -> f16 {
-  return f16(clamp(value, -65504.0, 65504.0));
-}
-
-fn put8(at: u32, v: Eight) {
-  halves[at] = half(v.lo.x);
-  halves[at + 1u] = half(v.lo.y);
-  halves[at + 2u] = half(v.lo.z);
-  halves[at + 3u] = half(v.lo.w);
-  halves[at + 4u] = half(v.hi.x);
-  halves[at + 5u] = half(v.hi.y);
-  halves[at + 6u] = half(v.hi.z);
-  halves[at + 7u] = half(v.hi.w);
-}
-
-fn zeros() -> Eight {
-  return Eight(vec4<f32>(0.0), vec4<f32>(0.0));
-}
-
-// 64 dimensions from `d0` on of all rows, scaled, to `halves`.
-fn stage_queries(thread: u32, first_row: u32, rows: u32, per_kv: u32, kv_head: u32, d0: u32) {
-  for (var i = thread; i < kRows * 64u; i += 256u) {
-    let row = i / 64u;
-    let d = d0 + i % 64u;
-    let flat = min(first_row + row, rows - 1u);
-    let from = params.q_offset + flat / per_kv * params.q_token +
-               (kv_head * per_kv + flat % per_kv) * params.q_head;
-    var value = 0.0;
-    if (d < params.dim) {
-      value = params.scale * q[from + d];
-    }
-    halves[row * kQueryPitch + i % 64u] = half(value);
-  }
-}
-
-// 16 x 16 halves of a tile.
-fn left_at(at: u32, pitch: u32) -> Left {
-  return subgroupMatrixLoad<Left>(&halves, at, false, pitch);
-}
-
-// The scores of 16 keys grow by 16 dimensions, which begin at `at`.
-fn scored(queries: Left, at: u32, sums: Result) -> Result {
-  return subgroupMatrixMultiplyAccumulate(
-    queries, subgroupMatrixLoad<Right>(&halves, at, true, kPitch), sums);
-}
-
-// 16 dimensions from d on of the results grow by 32 values.
-fn weighed(first: Left, second: Left, d: u32, sums: Result) -> Result {
-  let at = kValues + d;
-  let half_way = subgroupMatrixMultiplyAccumulate(
-    first, subgroupMatrixLoad<Right>(&halves, at, false, kPitch), sums);
-  return subgroupMatrixMultiplyAccumulate(
-    second, subgroupMatrixLoad<Right>(&halves, at + 16u * kPitch, false, kPitch), half_way);
-}
-
-fn fade_row(from: u32, by: f32) {
-  for (var i = 0u; i < 16u; i++) {
-    scores[from + i] *= by;
-  }
-}
-
-// Sixteen results of a row from `scores` to y.
-fn store_row(to: u32, d: u32, from: u32, factor: f32, live: bool) {
-  for (var i = 0u; i < 16u; i++) {
-    if (live && d + i < params.dim) {
-      y[to + d + i] = factor * scores[from + i];
-    }
-  }
-}
+//:include attention_matrix_io
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>,
@@ -115,7 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
 
   stage_queries(thread, first_row, rows, per_kv, kv_head, 0u);
   workgroupBarrier();
-  let q0 = left_at(warp * 16u * kQueryPitch + 0u, kQueryPitch);
+  let q0 = left_at(warp * 16u * kQueryPitch, kQueryPitch);
   let q1 = left_at(warp * 16u * kQueryPitch + 16u, kQueryPitch);
   let q2 = left_at(warp * 16u * kQueryPitch + 32u, kQueryPitch);
   let q3 = left_at(warp * 16u * kQueryPitch + 48u, kQueryPitch);
@@ -123,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   workgroupBarrier();
   stage_queries(thread, first_row, rows, per_kv, kv_head, 64u);
   workgroupBarrier();
-  let q4 = left_at(warp * 16u * kQueryPitch + 0u, kQueryPitch);
+  let q4 = left_at(warp * 16u * kQueryPitch, kQueryPitch);
   let q5 = left_at(warp * 16u * kQueryPitch + 16u, kQueryPitch);
   let q6 = left_at(warp * 16u * kQueryPitch + 32u, kQueryPitch);
   let q7 = left_at(warp * 16u * kQueryPitch + 48u, kQueryPitch);
@@ -148,7 +61,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   var reference = kLowest;
   var sum = 0.0;
   if (thread == 0u) {
-    atomicStore(&stale, 0u);
+    atomicStore(&stale[0], 0u);
   }
   var run = token_of(first_row, 0u, per_kv);
   while (run <= last_token) {
@@ -189,7 +102,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
       var s0 = Result();
       var s1 = Result();
       s0 = scored(q0, 0u, s0);
-      s1 = scored(q0, 16u * kPitch + 0u, s1);
+      s1 = scored(q0, 16u * kPitch, s1);
       s0 = scored(q1, 16u, s0);
       s1 = scored(q1, 16u * kPitch + 16u, s1);
       s0 = scored(q2, 32u, s0);
@@ -223,7 +136,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
       let rises = now > reference + kSlack;
       let fade = select(1.0, exp(max(reference - now, -80.0)), rises && total > 0.0);
       if (rises && total > 0.0) {
-        atomicStore(&stale, 1u);
+        atomicStore(&stale[0], 1u);
       }
       reference = select(reference, now, rises);
       sum *= fade;
@@ -232,7 +145,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
         sum += part;
         halves[kShares + row * kSharePitch + side + i] = f16(part);
       }
-      if (workgroupUniformLoad(&stale) != 0u) {
+      if (workgroupUniformLoad(&stale[0]) != 0u) {
         subgroupMatrixStore(&scores, corner, y0, false, kScorePitch);
         subgroupMatrixStore(&scores, corner + 16u, y1, false, kScorePitch);
         workgroupBarrier();
@@ -268,7 +181,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
         workgroupBarrier();
 //:end
         if (thread == 0u) {
-          atomicStore(&stale, 0u);
+          atomicStore(&stale[0], 0u);
         }
       }
       let p0 = left_at(kShares + warp * 16u * kSharePitch, kSharePitch);
