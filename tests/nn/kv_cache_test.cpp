@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "nn/rotary.h"
 #include "nn/step.h"
+#include "tensor/ops.h"
 
 namespace candela::nn {
 namespace {
@@ -73,6 +74,29 @@ TEST(KvCache, GrowthKeepsWhatIsStored) {
   EXPECT_EQ(cache.keys(1).narrow(0, 0, 4).contiguous().to_vec<float>(), numbers);
   EXPECT_EQ(cache.values(0).narrow(0, 0, 4).contiguous().to_vec<float>(),
             std::vector<float>(numbers.size(), 7.0f));
+}
+
+TEST(KvCache, GrowthKeepsBlocks) {
+  KvCache cache({.layers = 1, .kv_heads = 2, .head_dim = 64, .dtype = DType::Q8_0}, Device::cpu(1));
+  EXPECT_EQ(cache.bytes_per_position(), 2 * 2 * 2 * 34);
+  KvSequence sequence;
+  cache.reserve(sequence, 200);
+  const Device device = cache.keys(0).device();
+  kv_write(cache.keys(0), Tensor::from_vector(std::vector<uint32_t>{3, 70}, {2}, device),
+           Tensor::arange(0, 256, 1, DType::F32, device).reshape({2, 2, 64}));
+  const auto bytes = cache.keys(0).to_bytes();
+  cache.reserve(sequence, 300);
+  auto grown = cache.keys(0).to_bytes();
+  ASSERT_GT(grown.size(), bytes.size());
+  grown.resize(bytes.size());
+  // Memory that was never written is anything, but it is copied as well.
+  EXPECT_EQ(grown, bytes);
+}
+
+TEST(KvCache, BlocksNeedWholeHeads) {
+  EXPECT_THROW(
+      KvCache({.layers = 1, .kv_heads = 1, .head_dim = 48, .dtype = DType::Q8_0}, Device::cpu(1)),
+      Error);
 }
 
 TEST(KvCache, LimitIsAnErrorThatNamesLengthAndLimit) {

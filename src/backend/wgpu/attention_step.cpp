@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 
 #include "backend/wgpu/attention.h"
 #include "backend/wgpu/wgpu_backend.h"
@@ -7,7 +8,7 @@ namespace candela::wgpu {
 namespace {
 
 struct StepParams {
-  uint32_t tokens, heads, kv_heads, dim, splits, page, cache_pages, max_pages;
+  uint32_t tokens, heads, kv_heads, dim, splits, page_shift, cache_pages, max_pages;
   float scale, eps;
   uint32_t interleaved;
   uint32_t q_offset, q_token, q_head, k_offset, k_token, k_head, v_offset, v_token, v_head;
@@ -24,16 +25,20 @@ struct Cut {
   uint32_t splits = 1;
 };
 
+/// Of attention_step, at most.
+constexpr uint32_t kWorkgroupBytes = 18 * 1024;
+
 /// Up to this many keys one workgroup is quicker than several and a merge.
 constexpr int64_t kUnsplitKeys = 512;
-/// Enough to keep every core of a large GPU busy.
-constexpr uint64_t kWantedWorkgroups = 264;
+/// One a core of a large GPU: more only wait for each other, and cost the merge.
+constexpr uint64_t kWantedWorkgroups = 132;
 constexpr uint64_t kKeysASplit = 64;
-constexpr uint64_t kMostSplits = 64;
+constexpr uint64_t kMostSplits = 32;
 
-Cut cut_of(uint32_t tokens, uint32_t kv_heads, uint32_t per_kv, int64_t max_span) {
+Cut cut_of(
+    uint32_t tokens, uint32_t kv_heads, uint32_t per_kv, uint32_t most_heads, int64_t max_span) {
   Cut cut;
-  while (cut.heads < per_kv && cut.heads < 8) {
+  while (cut.heads < per_kv && cut.heads < most_heads) {
     cut.heads *= 2;
   }
   const auto groups = [&] {
@@ -44,7 +49,7 @@ Cut cut_of(uint32_t tokens, uint32_t kv_heads, uint32_t per_kv, int64_t max_span
     cut.splits = static_cast<uint32_t>(
         std::clamp<uint64_t>(std::min(kWantedWorkgroups / groups(), useful), 1, kMostSplits));
   }
-  while (cut.splits == 1 && cut.heads > 1 && groups() * 2 <= kWantedWorkgroups) {
+  while (cut.splits == 1 && cut.heads > 1 && groups() <= kWantedWorkgroups) {
     cut.heads /= 2;
   }
   return cut;
@@ -72,7 +77,8 @@ bool cache_fits(const View& cache) {
 bool step_takes(const RopeAttentionArgs& args, const View& y, const Limits& limits) {
   const int64_t dim = args.q.dim(2);
   if (!args.lone || !use_subgroups(limits) || dim > 256 || lanes_for(dim) > limits.subgroup_min ||
-      dim % (args.interleaved ? 8 : 16) != 0) {
+      dim % (args.interleaved ? 8 : 16) != 0 || limits.max_workgroup_bytes < kWorkgroupBytes ||
+      !std::has_single_bit(static_cast<uint64_t>(args.k_cache.dim(2)))) {
     return false;
   }
   for (const View* x : {&args.q, &args.k, &args.v}) {
@@ -101,7 +107,8 @@ StepParams step_params(const RopeAttentionArgs& args, const Cut& cut) {
   p.kv_heads = narrow_u32(args.k.dim(1), "key/value heads");
   p.dim = narrow_u32(args.q.dim(2), "the head size");
   p.splits = cut.splits;
-  p.page = narrow_u32(args.k_cache.dim(2), "the page size");
+  p.page_shift =
+      static_cast<uint32_t>(std::countr_zero(static_cast<uint64_t>(args.k_cache.dim(2))));
   p.cache_pages = narrow_u32(args.k_cache.dim(0), "pages");
   p.max_pages = narrow_u32(args.pages.dim(1), "pages of a sequence");
   p.scale = args.scale;
@@ -139,7 +146,9 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
   const auto tokens = narrow_u32(args.q.dim(0), "tokens");
   const auto kv_heads = narrow_u32(args.k.dim(1), "key/value heads");
   const uint32_t per_kv = narrow_u32(args.q.dim(1), "heads") / kv_heads;
-  const Cut cut = cut_of(tokens, kv_heads, per_kv, args.max_span);
+  // A team more than heads: it makes the key.
+  const uint32_t lanes = lanes_for(args.q.dim(2));
+  const Cut cut = cut_of(tokens, kv_heads, per_kv, lanes == 32 ? 4 : 8, args.max_span);
   StepParams p = step_params(args, cut);
   KernelId kernel{"attention_step"};
   const bool vec4 = args.k_cache.dtype != DType::Q8_0;
@@ -147,9 +156,9 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
   substitute_types(kernel, vec4, false);
   kernel.defines.emplace_back("SUBGROUPS");
   kernel.substitutions.emplace_back("HEADS", std::to_string(cut.heads));
-  kernel.substitutions.emplace_back("LANES", std::to_string(lanes_for(args.q.dim(2))));
+  kernel.substitutions.emplace_back("LANES", std::to_string(lanes));
   // Keys in flight hide the memory's latency; a software driver only compiles longer.
-  kernel.substitutions.emplace_back("AHEAD", limits().software ? "1" : "4");
+  kernel.substitutions.emplace_back("AHEAD", limits().software ? "1" : cut.heads > 4 ? "2" : "4");
   View part = y;
   if (cut.splits > 1) {
     kernel.defines.emplace_back("SPLIT");

@@ -3,7 +3,7 @@
 // may be cut into splits, whose unnormalised sums attention_merge joins (SPLIT).
 // q: f32 [tokens, heads, dim]; k, v: F32, BF16 or Q8_0 (W_*) [pages, kv_heads, page, dim]; table: spans u32
 // [tokens, 3] = first, end, sequence; pages u32 [sequences, max pages]. y: f32 [tokens, heads, dim],
-// or under SPLIT per (token, head, split): dim sums, then maximum and denominator.
+// or under SPLIT the parts that attention_merge joins.
 // HEADS * dim <= 1024, dim <= 256. Workgroup 256: 32 keys x 8 slices of a row for the scores, then
 // pairs of dimensions x groups of keys for the values. Shared: at most 15.5 KiB.
 // Scores far below the maximum count as exp(-80); no infinities. Empty intervals give zeros.
@@ -212,11 +212,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
         result += slices[g * pairs * 2u + thread];
       }
 //:if SPLIT
-      let row = ((token * params.heads + head0 + h) * params.splits + split) * (params.dim + 2u);
-      y[params.y_offset + row + thread] = result;
+      let part = (token * params.heads + head0 + h) * params.splits + split;
+      y[params.y_offset + part * params.dim + thread] = result;
       if (thread == 0u) {
-        y[params.y_offset + row + params.dim] = scores[h * kKeys];
-        y[params.y_offset + row + params.dim + 1u] = sums[h];
+        let stats = params.y_offset + 2u * part +
+                    params.tokens * params.heads * params.splits * params.dim;
+        y[stats] = scores[h * kKeys];
+        y[stats + 1u] = sums[h];
       }
 //:else
       y[params.y_offset + token * params.y_token + (head0 + h) * params.y_head + thread] =

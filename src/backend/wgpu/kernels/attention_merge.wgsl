@@ -1,7 +1,8 @@
-// attention_merge: joins the splits of attention_decode.
-// part: f32 per (token, head, split): dim unnormalised sums, then maximum and denominator; a split
-// without keys has denominator 0. y: f32 [tokens, heads, dim].
-// One workgroup of 64 a (token, head). Exact in F32; exp arguments are at most 0.
+// attention_merge: joins the splits of attention_decode and attention_step.
+// part: f32 [tokens, heads, splits, dim] unnormalised sums, then [tokens, heads, splits, 2] maximum and
+// denominator; a split without keys has denominator 0 and any sums. y: f32 [tokens, heads, dim].
+// At most 64 splits, dim <= 256. One workgroup of 256 a (token, head). Exact in F32; exp arguments are
+// at most 0.
 //:include common
 
 struct Params {
@@ -19,39 +20,66 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
-@compute @workgroup_size(64)
+const kLowest = -3.0e38;
+const kThreads = 256u;
+const kMostSplits = 64u;
+
+var<workgroup> weights: array<f32, kMostSplits>;
+var<workgroup> partial: array<f32, kThreads>;
+
+@compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>,
         @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) thread: u32) {
-  let index = workgroup_index(group, groups);
-  if (index < params.tokens * params.heads) {
-    let pitch = params.dim + 2u;
-    let row = params.part_offset + index * params.splits * pitch;
-    var highest = -3.0e38;
-    for (var s = 0u; s < params.splits; s++) {
-      let at = row + s * pitch + params.dim;
-      if (part[at + 1u] > 0.0) {
-        highest = max(highest, part[at]);
+  let number = workgroup_index(group, groups);
+  let index = min(number, params.tokens * params.heads - 1u);
+  let stats = params.part_offset + params.tokens * params.heads * params.splits * params.dim +
+              2u * index * params.splits;
+  var top = kLowest;
+  var total = 0.0;
+  if (thread < params.splits) {
+    total = part[stats + 2u * thread + 1u];
+    top = select(kLowest, part[stats + 2u * thread], total > 0.0);
+    weights[thread] = top;
+  }
+  workgroupBarrier();
+  var highest = kLowest;
+  for (var s = 0u; s < params.splits; s++) {
+    highest = max(highest, weights[s]);
+  }
+  let weight = select(0.0, exp(max(top - highest, -80.0)), total > 0.0);
+  workgroupBarrier();
+  if (thread < params.splits) {
+    weights[thread] = weight;
+    partial[thread] = weight * total;
+  }
+  workgroupBarrier();
+  var denominator = 0.0;
+  for (var s = 0u; s < params.splits; s++) {
+    denominator += partial[s];
+  }
+  // Several groups of threads, a dimension each, share the splits.
+  let shares = kThreads / params.dim;
+  let d = thread % params.dim;
+  let share = thread / params.dim;
+  let row = params.part_offset + index * params.splits * params.dim + d;
+  var sum = 0.0;
+  if (share < shares) {
+    for (var s = share; s < params.splits; s += shares) {
+      if (weights[s] > 0.0) {
+        sum += weights[s] * part[row + s * params.dim];
       }
     }
-    var total = 0.0;
-    for (var s = 0u; s < params.splits; s++) {
-      let at = row + s * pitch + params.dim;
-      if (part[at + 1u] > 0.0) {
-        total += part[at + 1u] * exp(max(part[at] - highest, -80.0));
-      }
+  }
+  workgroupBarrier();
+  partial[thread] = sum;
+  workgroupBarrier();
+  if (share == 0u && number < params.tokens * params.heads) {
+    for (var i = 1u; i < shares; i++) {
+      sum += partial[thread + i * params.dim];
     }
     let to = params.y_offset + index / params.heads * params.y_token +
              index % params.heads * params.y_head;
-    for (var d = thread; d < params.dim; d += 64u) {
-      var sum = 0.0;
-      for (var s = 0u; s < params.splits; s++) {
-        let at = row + s * pitch;
-        if (part[at + params.dim + 1u] > 0.0) {
-          sum += part[at + d] * exp(max(part[at + params.dim] - highest, -80.0));
-        }
-      }
-      y[to + d] = select(0.0, sum / max(total, 1.0e-30), total > 0.0);
-    }
+    y[to + d] = select(0.0, sum / max(denominator, 1.0e-30), denominator > 0.0);
   }
 }

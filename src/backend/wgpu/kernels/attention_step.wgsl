@@ -10,28 +10,26 @@
 // 8, of 16 unless interleaved, of 64 with Q8_0.
 // Workgroup 256: {{LANES}} lanes, a team, share a key, eight dimensions each, for {{HEADS}} query heads
 // of one key/value head; teams take keys in turn. Needs subgroups of at least a team.
-// Every workgroup that sees the new position makes its key itself; only one of them writes it, none
-// reads it back. Shared: at most 10 KiB. Scores far below the maximum count as exp(-80); no infinities.
+// Every workgroup makes its queries, and its key if it sees the new position: a team each, passed on
+// through workgroup memory. Only one workgroup writes the new key and value, none reads them back.
+// Shared: at most 18 KiB. Scores far below the maximum count as exp(-80); no infinities.
 //:include common
 //:include weight
 //:include attention_step_io
 
 const kHeads = {{HEADS}}u;
+const kLast = kHeads - 1u;
 const kLanes = {{LANES}}u;
+const kAhead = {{AHEAD}}u;  // keys that a team fetches while it works on as many others
 const kSubgroup = {{SUBGROUP_SIZE}};
 const kTeams = 256u / kLanes;
-const kAhead = {{AHEAD}}u;  // keys that a team loads before it uses the first
-const kRound = min(kHeads, kSubgroup / kLanes);  // heads that fit into `pool` at once
+const kPair = 4u * kLanes;  // of two heads: lanes x halves
 const kLowest = -3.0e38;
-//:if W_BLOCKS
-const kUnit = 32u;  // elements in what weight8 counts rows by
-//:else
-const kUnit = 1u;
-//:end
 
 var<workgroup> tops: array<f32, kTeams * kHeads>;
 var<workgroup> sums: array<f32, kTeams * kHeads>;
-var<workgroup> pool: array<vec4<f32>, 512>;  // [subgroup][head of the round][lane][half]
+// The queries and the new key, [head][lane][half]; later sums, [subgroup][one of two heads][lane][half].
+var<workgroup> pool: array<vec4<f32>, 256u / kSubgroup * kPair>;
 
 // The largest score of head h among all teams.
 fn top_of(h: u32) -> f32 {
@@ -40,6 +38,52 @@ fn top_of(h: u32) -> f32 {
     top = max(top, tops[t * kHeads + h]);
   }
   return top;
+}
+
+// Where a workgroup's results go.
+struct Target {
+  heads: u32,  // that exist
+  row: u32,
+  head_step: u32,
+  stats: u32,  // under SPLIT
+}
+
+// Adds the subgroups' sums of heads h and h + 1 up and stores them.
+fn join(h: u32, a: Eight, b: Eight, warp: u32, place: u32, thread: u32, to: Target) {
+  workgroupBarrier();
+  if (place < kLanes) {
+    let at = warp * kPair + 2u * place;
+    pool[at] = a.lo;
+    pool[at + 1u] = a.hi;
+    pool[at + 2u * kLanes] = b.lo;
+    pool[at + 2u * kLanes + 1u] = b.hi;
+  }
+  workgroupBarrier();
+  let mine = h + thread / (2u * kLanes);
+  let d = thread % (2u * kLanes) * 4u;
+  if (thread < kPair && mine < to.heads && d < params.dim) {
+    var result = vec4<f32>(0.0);
+    for (var w = 0u; w < 256u / kSubgroup; w++) {
+      result += pool[w * kPair + thread];
+    }
+    var total = 0.0;
+    for (var t = 0u; t < kTeams; t++) {
+      total += sums[t * kHeads + mine];
+    }
+//:if SPLIT
+    if (d == 0u) {
+      y[to.stats + mine * params.splits * 2u] = top_of(mine);
+      y[to.stats + mine * params.splits * 2u + 1u] = total;
+    }
+//:else
+    result = select(vec4<f32>(0.0), result / max(total, 1.0e-30), total > 0.0);
+//:end
+    let row = to.row + mine * to.head_step + d;
+    y[row] = result.x;
+    y[row + 1u] = result.y;
+    y[row + 2u] = result.z;
+    y[row + 3u] = result.w;
+  }
 }
 
 @compute @workgroup_size(256)
@@ -57,10 +101,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let kv_head = index / params.splits / chunks % params.kv_heads;
   let token = index / params.splits / chunks / params.kv_heads;
   let heads = min(kHeads, per_kv - chunk * kHeads);
-  let first = numbers[params.spans_offset + token * 3u];
-  let last = max(first, numbers[params.spans_offset + token * 3u + 1u]);
-  let page_row = params.pages_offset +
-                 numbers[params.spans_offset + token * 3u + 2u] * params.max_pages;
+  let first_head = kv_head * per_kv + chunk * kHeads;
+  let span = params.spans_offset + token * 3u;
+  let first = numbers[span];
+  let last = max(first, numbers[span + 1u]);
+  let page_row = params.pages_offset + numbers[span + 2u] * params.max_pages;
   let share = ((last - first + params.splits - 1u) / params.splits + kTeams - 1u) / kTeams * kTeams;
   let begin = min(last, first + split * share);
   let end = min(last, begin + share);
@@ -73,97 +118,78 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let base = place - lane;
   let live = lane * 8u < params.dim;
   let d = select(0u, lane * 8u, live);
-  let half_dim = params.dim / 2u;
-  let partner = select(d + half_dim, d - half_dim, d >= half_dim);
 
-  let turn = turn_at(numbers[params.positions_offset + token], d, live);
-//:if WITH_NORM
-  let q_turn = weighted(turn, false, d, partner);
-//:else
-  let q_turn = turn;
-//:end
-  var query_lo: array<vec4<f32>, {{HEADS}}>;
-  var query_hi: array<vec4<f32>, {{HEADS}}>;
+  // The first keys are on their way while the heads are made.
+  let cache_row = Place(page_row, kv_head);
+  var next_key: array<Raw, {{AHEAD}}>;
+  var next_value: array<Raw, {{AHEAD}}>;
+  for (var i = 0u; i < kAhead; i++) {
+    let at = row_of(cache_row, min(begin + i * kTeams + team, max(old_end, 1u) - 1u)) + d;
+    next_key[i] = fetch(0u, params.k_cache_offset + at);
+    next_value[i] = fetch(1u, params.v_cache_offset + at);
+  }
+
+  // Team h makes query h, the team after them the key.
+  let is_key = team == kHeads;
+  let writes = chunk == 0u && (newest || (first == last && split == 0u));
+  let slot = numbers[params.slots_offset + token];
+  let write = writes && live && team == kHeads && number < count &&
+              (slot >> params.page_shift) < params.cache_pages;
+  let new_row = slot_row(slot, kv_head) + d;
+  let query_at = params.q_offset + token * params.q_token +
+                 (first_head + min(team, heads - 1u)) * params.q_head;
+  let key_at = params.k_offset + token * params.k_token + kv_head * params.k_head;
+  let made = made_head(select(query_at, key_at, is_key), d, live, is_key,
+                       numbers[params.positions_offset + token]);
+  let kept_key = keep(0u, params.k_cache_offset + new_row, made, write);
+  let new_value = keep(1u, params.v_cache_offset + new_row,
+                       x8(params.v_offset + token * params.v_token + kv_head * params.v_head + d),
+                       write);
+  if (team < kHeads) {
+    pool[(team * kLanes + lane) * 2u] = params.scale * made.lo;
+    pool[(team * kLanes + lane) * 2u + 1u] = params.scale * made.hi;
+  }
+  if (is_key) {
+    pool[(kHeads * kLanes + lane) * 2u] = kept_key.lo;
+    pool[(kHeads * kLanes + lane) * 2u + 1u] = kept_key.hi;
+  }
+  workgroupBarrier();
+  var query: array<Eight, {{HEADS}}>;
+  for (var h = 0u; h < kHeads; h++) {
+    query[h] = Eight(pool[(h * kLanes + lane) * 2u], pool[(h * kLanes + lane) * 2u + 1u]);
+  }
+
+  // Lane i keeps the maximum and the denominator of head i % kHeads, each team its own. The first team
+  // begins with the new position.
+  let starts = newest && team == 0u;
+  let new_key = Eight(pool[(kHeads * kLanes + lane) * 2u], pool[(kHeads * kLanes + lane) * 2u + 1u]);
   var dots: array<f32, {{HEADS}}>;
   for (var h = 0u; h < kHeads; h++) {
-    let head = kv_head * per_kv + chunk * kHeads + min(h, heads - 1u);
-    let source = params.q_offset + token * params.q_token + head * params.q_head;
-    let own = x8(source + d);
-    let q = scaled(turned(own, partners(own, source, partner), q_turn), params.scale);
-    query_lo[h] = q.lo;
-    query_hi[h] = q.hi;
-    dots[h] = select(0.0, dot8(own, own), live);
+    dots[h] = dot8(new_key, query[h]);
   }
-//:if WITH_NORM
-  let factor = norm_factor(sum_heads(dots, lane));
+  let new_score = sum_heads(dots, lane);
+  var highest = select(kLowest, new_score, starts);
+  var sum = select(0.0, 1.0, starts);
+  var acc: array<Eight, {{HEADS}}>;
   for (var h = 0u; h < kHeads; h++) {
-    let by = subgroupShuffle(factor, base + h);
-    query_lo[h] *= by;
-    query_hi[h] *= by;
-  }
-//:end
-
-  // Lane i keeps the maximum and the denominator of head i % kHeads, each team its own.
-  var highest = kLowest;
-  var sum = 0.0;
-  var acc_lo: array<vec4<f32>, {{HEADS}}>;
-  var acc_hi: array<vec4<f32>, {{HEADS}}>;
-  for (var h = 0u; h < kHeads; h++) {
-    acc_lo[h] = vec4<f32>(0.0);
-    acc_hi[h] = vec4<f32>(0.0);
-  }
-  let writes = chunk == 0u && (newest || (first == last && split == 0u));
-  if (newest || writes) {
-    let source = params.k_offset + token * params.k_token + kv_head * params.k_head;
-    let own = x8(source + d);
-//:if WITH_NORM
-    var squares = select(0.0, dot8(own, own), live);
-    for (var width = 1u; width < kLanes; width *= 2u) {
-      squares += subgroupShuffleXor(squares, width);
-    }
-    let turned_key = scaled(turned(own, partners(own, source, partner),
-                                   weighted(turn, true, d, partner)), norm_factor(squares));
-//:else
-    let turned_key = turned(own, partners(own, source, partner), turn);
-//:end
-    let slot = numbers[params.slots_offset + token];
-    let write = writes && live && team == 0u && number < count &&
-                slot / params.page < params.cache_pages;
-    let at = ((slot / params.page * params.kv_heads + kv_head) * params.page + slot % params.page) *
-             params.dim + d;
-    let key = keep(0u, params.k_cache_offset + at, turned_key, write);
-    let value = keep(1u, params.v_cache_offset + at,
-                     x8(params.v_offset + token * params.v_token + kv_head * params.v_head + d),
-                     write);
-    for (var h = 0u; h < kHeads; h++) {
-      dots[h] = dot8(key, Eight(query_lo[h], query_hi[h]));
-    }
-    let score = sum_heads(dots, lane);
-    if (newest && team == 0u) {
-      highest = score;
-      sum = 1.0;
-      for (var h = 0u; h < kHeads; h++) {
-        acc_lo[h] = value.lo;
-        acc_hi[h] = value.hi;
-      }
-    }
+    acc[h] = scaled(new_value, sum);
   }
   for (var at = begin; at < old_end; at += kTeams * kAhead) {
-    var key: array<Eight, {{AHEAD}}>;
-    var value: array<Eight, {{AHEAD}}>;
+    var key: array<Raw, {{AHEAD}}>;
+    var value: array<Raw, {{AHEAD}}>;
     for (var i = 0u; i < kAhead; i++) {
-      let position = min(at + i * kTeams + team, old_end - 1u);
-      let page = numbers[page_row + position / params.page];
-      let row = ((page * params.kv_heads + kv_head) * params.page + position % params.page) *
-                params.dim;
-      key[i] = weight8(0u, (params.k_cache_offset + row) / kUnit, d, params.dim);
-      value[i] = weight8(1u, (params.v_cache_offset + row) / kUnit, d, params.dim);
+      key[i] = next_key[i];
+      value[i] = next_value[i];
+      let row = row_of(cache_row, min(at + (kAhead + i) * kTeams + team, old_end - 1u)) + d;
+      next_key[i] = fetch(0u, params.k_cache_offset + row);
+      next_value[i] = fetch(1u, params.v_cache_offset + row);
     }
     var scores: array<f32, {{AHEAD}}>;
     var now = highest;
     for (var i = 0u; i < kAhead; i++) {
+      let eight = unpacked(key[i]);
       for (var h = 0u; h < kHeads; h++) {
-        dots[h] = dot8(key[i], Eight(query_lo[h], query_hi[h]));
+        dots[h] = dot8(eight, query[h]);
       }
       let score = sum_heads(dots, lane);
       scores[i] = select(kLowest, score, at + i * kTeams + team < old_end);
@@ -172,22 +198,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     let fade = select(0.0, exp(max(highest - now, -80.0)), highest > kLowest);
     highest = now;
     sum *= fade;
-    for (var i = 0u; i < kAhead; i++) {
-      scores[i] = select(0.0, exp(max(scores[i] - now, -80.0)),
-                         at + i * kTeams + team < old_end);
-      sum += scores[i];
-    }
     for (var h = 0u; h < kHeads; h++) {
-      let by = subgroupShuffle(fade, base + h);
-      var lo = acc_lo[h] * by;
-      var hi = acc_hi[h] * by;
-      for (var i = 0u; i < kAhead; i++) {
-        let part = subgroupShuffle(scores[i], base + h);
-        lo += part * value[i].lo;
-        hi += part * value[i].hi;
+      acc[h] = scaled(acc[h], subgroupShuffle(fade, base + h));
+    }
+    for (var i = 0u; i < kAhead; i++) {
+      let part = select(0.0, exp(max(scores[i] - now, -80.0)), at + i * kTeams + team < old_end);
+      sum += part;
+      let eight = unpacked(value[i]);
+      for (var h = 0u; h < kHeads; h++) {
+        let by = subgroupShuffle(part, base + h);
+        acc[h].lo += by * eight.lo;
+        acc[h].hi += by * eight.hi;
       }
-      acc_lo[h] = lo;
-      acc_hi[h] = hi;
     }
   }
 
@@ -201,50 +223,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     sums[team * kHeads + lane] = sum * fade;
   }
   for (var h = 0u; h < kHeads; h++) {
-    let by = subgroupShuffle(fade, base + h);
-    acc_lo[h] *= by;
-    acc_hi[h] *= by;
+    var all = scaled(acc[h], subgroupShuffle(fade, base + h));
     for (var width = kLanes; width < kSubgroup; width *= 2u) {
-      acc_lo[h] += subgroupShuffleXor(acc_lo[h], width);
-      acc_hi[h] += subgroupShuffleXor(acc_hi[h], width);
+      all.lo += subgroupShuffleXor(all.lo, width);
+      all.hi += subgroupShuffleXor(all.hi, width);
     }
+    acc[h] = all;
   }
-  for (var h0 = 0u; h0 < kHeads; h0 += kRound) {
-    workgroupBarrier();
-    for (var r = 0u; r < kRound; r++) {
-      if (place < kLanes) {
-        pool[((warp * kRound + r) * kLanes + lane) * 2u] = acc_lo[h0 + r];
-        pool[((warp * kRound + r) * kLanes + lane) * 2u + 1u] = acc_hi[h0 + r];
-      }
-    }
-    workgroupBarrier();
-    let h = h0 + thread / (2u * kLanes);
-    let to = thread % (2u * kLanes) * 4u;
-    if (h < min(heads, h0 + kRound) && to < params.dim && number < count) {
-      var result = vec4<f32>(0.0);
-      for (var w = 0u; w < 256u / kSubgroup; w++) {
-        result += pool[w * kRound * kLanes * 2u + thread];
-      }
-      var total = 0.0;
-      for (var t = 0u; t < kTeams; t++) {
-        total += sums[t * kHeads + h];
-      }
-      let head = kv_head * per_kv + chunk * kHeads + h;
+  var to = Target(select(0u, heads, number < count), params.y_offset, params.y_head, 0u);
 //:if SPLIT
-      let row = params.y_offset +
-                ((token * params.heads + head) * params.splits + split) * (params.dim + 2u);
-      if (to == 0u) {
-        y[row + params.dim] = top_of(h);
-        y[row + params.dim + 1u] = total;
-      }
+  let part = (token * params.heads + first_head) * params.splits + split;
+  to.row += part * params.dim;
+  to.head_step = params.splits * params.dim;
+  to.stats = params.y_offset + params.tokens * params.heads * params.splits * params.dim + 2u * part;
 //:else
-      let row = params.y_offset + token * params.y_token + head * params.y_head;
-      result = select(vec4<f32>(0.0), result / max(total, 1.0e-30), total > 0.0);
+  to.row += token * params.y_token + first_head * params.y_head;
 //:end
-      y[row + to] = result.x;
-      y[row + to + 1u] = result.y;
-      y[row + to + 2u] = result.z;
-      y[row + to + 3u] = result.w;
-    }
+  join(0u, acc[0], acc[min(1u, kLast)], warp, place, thread, to);
+  if (kHeads > 2u) {
+    join(2u, acc[min(2u, kLast)], acc[min(3u, kLast)], warp, place, thread, to);
+  }
+  if (kHeads > 4u) {
+    join(4u, acc[min(4u, kLast)], acc[min(5u, kLast)], warp, place, thread, to);
+    join(6u, acc[min(6u, kLast)], acc[min(7u, kLast)], warp, place, thread, to);
   }
 }

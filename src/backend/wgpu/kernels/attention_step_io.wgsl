@@ -1,8 +1,8 @@
 // attention_step_io: operands and params of attention_step, and what it does with eight dimensions of a
-// raw head: norm, rotation, sums over a team, rounding to the type of the cache. Needs common.wgsl,
-// weight.wgsl, kHeads and kLanes.
-//:include bf16
+// raw head: norm, rotation, sums over a team. Needs common.wgsl, weight.wgsl, kHeads and
+// kLanes.
 //:include reals
+//:include attention_cell
 
 struct Params {
   tokens: u32,
@@ -10,7 +10,7 @@ struct Params {
   kv_heads: u32,
   dim: u32,
   splits: u32,
-  page: u32,
+  page_shift: u32,   // log2 of positions in a page
   cache_pages: u32,
   max_pages: u32,
   scale: f32,
@@ -129,104 +129,74 @@ fn norm8(key: bool, d: u32) -> Eight {
                vec4<f32>(norm1(key, d + 4u), norm1(key, d + 5u), norm1(key, d + 6u),
                          norm1(key, d + 7u)));
 }
-
-// The turn of normalised heads, up to the factor of each head.
-fn weighted(turn: Turn, key: bool, d: u32, partner: u32) -> Turn {
-  let own = norm8(key, d);
-  var other = Eight(own.lo.yxwz, own.hi.yxwz);
-  if (params.interleaved == 0u) {
-    other = norm8(key, partner);
-  }
-  return Turn(times(turn.own, own), times(turn.other, other));
-}
-
-fn norm_factor(squares: f32) -> f32 {
-  return 1.0 / sqrt(squares / f32(params.dim) + params.eps);
-}
 //:end
 
-fn put(which: u32, i: u32, value: {{W_TYPE}}) {
-  if (which == 0u) {
-    keys[i] = value;
-  } else {
-    values[i] = value;
+// Eight dimensions from d on of the head at `source`, normalised and rotated; a team makes a head, in
+// subgroup uniform control flow.
+fn made_head(source: u32, d: u32, live: bool, key: bool, position: u32) -> Eight {
+  let half_dim = params.dim / 2u;
+  let partner = select(d + half_dim, d - half_dim, d >= half_dim);
+  let own = x8(source + d);
+  var other = partners(own, source, partner);
+  var mine = own;
+//:if WITH_NORM
+  var squares = select(0.0, dot8(own, own), live);
+  for (var width = 1u; width < kLanes; width *= 2u) {
+    squares += subgroupShuffleXor(squares, width);
   }
+  let factor = 1.0 / sqrt(squares / f32(params.dim) + params.eps);
+  let weight = norm8(key, d);
+  mine = times(mine, scaled(weight, factor));
+  if (params.interleaved != 0u) {
+    other = times(other, scaled(Eight(weight.lo.yxwz, weight.hi.yxwz), factor));
+  } else {
+    other = times(other, scaled(norm8(key, partner), factor));
+  }
+//:end
+  return turned(mine, other, turn_at(position, d, live));
 }
 
-// Sums over the lanes of a team, one head a lane: lane i gets head i % kHeads.
+// The row of `slot` for a key/value head, in elements of a cache.
+fn slot_row(slot: u32, kv_head: u32) -> u32 {
+  let page = slot >> params.page_shift;
+  let inside = slot & ((1u << params.page_shift) - 1u);
+  return ((((page * params.kv_heads + kv_head) << params.page_shift) + inside)) * params.dim;
+}
+
+// Where a sequence's pages are listed, and a key/value head.
+struct Place {
+  page_row: u32,
+  kv_head: u32,
+}
+
+fn row_of(at: Place, position: u32) -> u32 {
+  let page = numbers[at.page_row + (position >> params.page_shift)];
+  let inside = position & ((1u << params.page_shift) - 1u);
+  return slot_row((page << params.page_shift) | inside, at.kv_head);
+}
+
+// Sums over the lanes of a team, one head a lane: lane i gets head i % kHeads. Written out, because
+// arrays that are indexed by more than constants leave the registers.
 fn sum_heads(dots: array<f32, {{HEADS}}>, lane: u32) -> f32 {
-  var d = dots;
-  for (var half = kHeads / 2u; half > 0u; half /= 2u) {
-    let upper = (lane & half) != 0u;
-    for (var i = 0u; i < half; i++) {
-      let mine = select(d[i], d[i + half], upper);
-      d[i] = mine + subgroupShuffleXor(select(d[i + half], d[i], upper), half);
-    }
+  let lo = vec4<f32>(dots[0], dots[min(1u, kLast)], dots[min(2u, kLast)], dots[min(3u, kLast)]);
+  var four = lo;
+  if (kHeads > 4u) {
+    let hi = vec4<f32>(dots[min(4u, kLast)], dots[min(5u, kLast)], dots[min(6u, kLast)], dots[kLast]);
+    let upper = (lane & 4u) != 0u;
+    four = select(lo, hi, upper) + subgroupShuffleXor(select(hi, lo, upper), 4u);
+  }
+  var two = four.xy;
+  if (kHeads > 2u) {
+    let upper = (lane & 2u) != 0u;
+    two = select(four.xy, four.zw, upper) + subgroupShuffleXor(select(four.zw, four.xy, upper), 2u);
+  }
+  var one = two.x;
+  if (kHeads > 1u) {
+    let upper = (lane & 1u) != 0u;
+    one = select(two.x, two.y, upper) + subgroupShuffleXor(select(two.y, two.x, upper), 1u);
   }
   for (var width = kHeads; width < kLanes; width *= 2u) {
-    d[0] += subgroupShuffleXor(d[0], width);
+    one += subgroupShuffleXor(one, width);
   }
-  return d[0];
+  return one;
 }
-
-// keep: `v` as the cache holds it at element `at`; put there if `write`.
-//:if W_F32
-fn keep(which: u32, at: u32, v: Eight, write: bool) -> Eight {
-  if (write) {
-    put(which, at >> 2u, bitcast<vec4<u32>>(v.lo));
-    put(which, (at >> 2u) + 1u, bitcast<vec4<u32>>(v.hi));
-  }
-  return v;
-}
-//:end
-//:if W_BF16
-fn pair_of(v: vec2<f32>) -> u32 {
-  return f32_to_bf16(v.x) | (f32_to_bf16(v.y) << 16u);
-}
-
-fn keep(which: u32, at: u32, v: Eight, write: bool) -> Eight {
-  let q = vec4<u32>(pair_of(v.lo.xy), pair_of(v.lo.zw), pair_of(v.hi.xy), pair_of(v.hi.zw));
-  if (write) {
-    put(which, at >> 3u, q);
-  }
-  return Eight(vec4<f32>(low_bf16(q.x), high_bf16(q.x), low_bf16(q.y), high_bf16(q.y)),
-               vec4<f32>(low_bf16(q.z), high_bf16(q.z), low_bf16(q.w), high_bf16(q.w)));
-}
-//:end
-//:if W_Q8_0
-fn largest(v: vec4<f32>) -> f32 {
-  let a = abs(v);
-  return max(max(a.x, a.y), max(a.z, a.w));
-}
-
-// Four lanes share a block. Its 34 bytes begin at a word for even blocks, in the middle of one for odd
-// ones, so that in even blocks a lane's bytes lie across words. In subgroup uniform control flow only.
-fn keep(which: u32, at: u32, v: Eight, write: bool) -> Eight {
-  var top = max(largest(v.lo), largest(v.hi));
-  top = max(top, subgroupShuffleXor(top, 1u));
-  top = max(top, subgroupShuffleXor(top, 2u));
-  let scale = f32_to_f16(min(top / 127.0, 65504.0));
-  let step = f16_to_f32(scale);
-  let by = select(0.0, 1.0 / max(step, 1.0e-30), step > 0.0);
-  let lo = clamp(round(v.lo * by), vec4<f32>(-127.0), vec4<f32>(127.0));
-  let hi = clamp(round(v.hi * by), vec4<f32>(-127.0), vec4<f32>(127.0));
-  let first = pack4xI8(vec4<i32>(lo));
-  let second = pack4xI8(vec4<i32>(hi));
-  let before = subgroupShuffleUp(second, 1u) >> 16u;
-  if (write) {
-    let lane = (at & 31u) >> 3u;
-    let word = (at >> 6u) * 17u;
-    if ((at & 32u) == 0u) {
-      put(which, word + 2u * lane, select(before, scale, lane == 0u) | (first << 16u));
-      put(which, word + 2u * lane + 1u, (first >> 16u) | (second << 16u));
-    } else {
-      if (lane == 0u) {
-        put(which, word + 8u, before | (scale << 16u));
-      }
-      put(which, word + 9u + 2u * lane, first);
-      put(which, word + 10u + 2u * lane, second);
-    }
-  }
-  return Eight(step * lo, step * hi);
-}
-//:end
