@@ -185,36 +185,87 @@ struct MoeShape {
   int64_t tokens, k, experts, inner, hidden;
 };
 
+/// Which experts the tokens of a case choose.
+enum class Chosen {
+  Any,
+  First,  ///< all the first k: many pairs an expert, and experts without any
+  Even,   ///< k of every second one
+};
+
+/// Experts and weights of every token.
+std::vector<Numbers> route_of(const MoeShape& s, Chosen chosen) {
+  Host logits = normal({s.tokens, s.experts}, 9);
+  for (size_t i = 0; i < logits.values.size(); ++i) {
+    const int64_t expert = static_cast<int64_t>(i) % s.experts;
+    if (chosen == Chosen::First ? expert >= s.k : chosen == Chosen::Even && expert % 2 != 0) {
+      logits.values[i] -= 100.0;
+    }
+  }
+  return ref_moe_route(logits, s.k, true);
+}
+
+Case moe_case(const std::string& what,
+              DType dtype,
+              const MoeShape& s,
+              bool residual,
+              Chosen chosen = Chosen::Any,
+              bool with_outliers = false) {
+  Case out;
+  out.name = fmt::format("moe/{}/{}", dtype_name(dtype), what);
+  out.op = "moe";
+  out.dtype = dtype;
+  out.basic = what == "plain";
+  out.inputs = [=] {
+    const auto weight = [&](const Shape& shape, uint64_t seed) {
+      return is_quantized(dtype) ? quantized(shape, seed, dtype, 0.2)
+                                 : normal(shape, seed, dtype, 0.2);
+    };
+    const std::vector<Numbers> route = route_of(s, chosen);
+    const Shape rows{s.tokens, s.hidden};
+    return Hosts{with_outliers ? outliers(rows, 1) : normal(rows, 1),
+                 numbers({s.tokens, s.k}, route[0], DType::U32),
+                 numbers({s.tokens, s.k}, route[1]),
+                 weight({s.experts, s.inner, s.hidden}, 2),
+                 weight({s.experts, s.inner, s.hidden}, 3),
+                 weight({s.experts, s.hidden, s.inner}, 4),
+                 normal(rows, 5)};
+  };
+  out.run = [residual](const Tensors& in, const Device&) {
+    return Tensors{moe(in[0], {in[1], in[2]}, in[3], in[4], in[5],
+                       residual ? std::optional(in[6]) : std::nullopt)};
+  };
+  out.reference = [residual](const Hosts& in) {
+    return std::vector<Numbers>{
+        ref_moe(in[0], in[1], in[2], in[3], in[4], in[5], residual ? &in[6] : nullptr)};
+  };
+  return out;
+}
+
+// Sizes around the tiles of several tokens: 4 pairs and, beyond 64 tokens, 32, 64 and 128.
+void add_moe_tiles(Table& table) {
+  const auto add = [&](const std::string& what, DType dtype, const MoeShape& s, bool residual,
+                       Chosen chosen = Chosen::Any, bool with_outliers = false) {
+    table.push_back(moe_case(what, dtype, s, residual, chosen, with_outliers));
+  };
+  for (const DType dtype : {DType::BF16, DType::F16}) {
+    add("tiles_of_four", dtype, {37, 2, 3, 40, 72}, true);
+    add("two_tokens", dtype, {2, 3, 16, 24, 40}, false);
+    add("same_experts", dtype, {64, 2, 5, 40, 48}, false, Chosen::First);
+    add("outliers", dtype, {21, 2, 5, 40, 136}, true, Chosen::Any, true);
+    add("prefill_odd", dtype, {71, 3, 7, 33, 45}, true);
+    add("prefill_first", dtype, {150, 1, 3, 72, 136}, true, Chosen::First);
+    add("prefill_even", dtype, {129, 2, 9, 200, 40}, false, Chosen::Even);
+    add("prefill_outliers", dtype, {90, 2, 4, 136, 200}, true, Chosen::Any, true);
+    add("prefill_many", dtype, {400, 2, 4, 24, 72}, false);
+    add("prefill_deep", dtype, {66, 1, 2, 72, 1096}, true);
+    // Beyond 64 KiB: several segments where bindings are that small.
+    add("prefill_large", dtype, {80, 2, 6, 136, 200}, true);
+  }
+}
+
 void add_moe(Table& table) {
   const auto add = [&](const std::string& what, DType dtype, const MoeShape& s, bool residual) {
-    Case out;
-    out.name = fmt::format("moe/{}/{}", dtype_name(dtype), what);
-    out.op = "moe";
-    out.dtype = dtype;
-    out.basic = what == "plain";
-    out.inputs = [=] {
-      const auto weight = [&](const Shape& shape, uint64_t seed) {
-        return is_quantized(dtype) ? quantized(shape, seed, dtype, 0.2)
-                                   : normal(shape, seed, dtype, 0.2);
-      };
-      const std::vector<Numbers> route = ref_moe_route(normal({s.tokens, s.experts}, 9), s.k, true);
-      return Hosts{normal({s.tokens, s.hidden}, 1),
-                   numbers({s.tokens, s.k}, route[0], DType::U32),
-                   numbers({s.tokens, s.k}, route[1]),
-                   weight({s.experts, s.inner, s.hidden}, 2),
-                   weight({s.experts, s.inner, s.hidden}, 3),
-                   weight({s.experts, s.hidden, s.inner}, 4),
-                   normal({s.tokens, s.hidden}, 5)};
-    };
-    out.run = [residual](const Tensors& in, const Device&) {
-      return Tensors{moe(in[0], {in[1], in[2]}, in[3], in[4], in[5],
-                         residual ? std::optional(in[6]) : std::nullopt)};
-    };
-    out.reference = [residual](const Hosts& in) {
-      return std::vector<Numbers>{
-          ref_moe(in[0], in[1], in[2], in[3], in[4], in[5], residual ? &in[6] : nullptr)};
-    };
-    table.push_back(out);
+    table.push_back(moe_case(what, dtype, s, residual));
   };
   for (const DType dtype :
        {DType::F32, DType::BF16, DType::F16, DType::Q8_0, DType::Q4_0, DType::Q4_1}) {
@@ -231,6 +282,7 @@ void add_moe(Table& table) {
       add("odd_one_token", dtype, {1, 3, 7, 33, 17}, false);
     }
   }
+  add_moe_tiles(table);
 }
 
 void add_moe_block(Table& table) {

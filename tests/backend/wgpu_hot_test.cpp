@@ -272,6 +272,34 @@ TEST_P(WgpuHot, Moe) {
   }
 }
 
+TEST_P(WgpuHot, MoeOfATokenDoesNotDependOnItsNeighbours) {
+  const int64_t tokens = 7, experts = 5, k = 2, hidden = 72, inner = 40;
+  const Twin gate = random({experts, inner, hidden}, DType::BF16, 0.1f);
+  const Twin up = random({experts, inner, hidden}, DType::BF16, 0.1f);
+  const Twin down = random({experts, hidden, inner}, DType::BF16, 0.1f);
+  const Twin one = random({1, hidden});
+  // The same token among others, which share both, one or none of its experts.
+  const auto result = [&](int64_t place, uint32_t step) {
+    std::vector<uint32_t> chosen;
+    for (int64_t t = 0; t < tokens; ++t) {
+      const uint32_t first = t == place ? 1 : (1 + uint32_t(t) * step) % experts;
+      chosen.insert(chosen.end(), {first, (first + 2) % uint32_t(experts)});
+    }
+    const Twin x = random({tokens, hidden});
+    const Twin ids_of = ids({tokens, k}, chosen);
+    const Twin weights = values({tokens, k}, std::vector<float>(size_t(tokens * k), 0.5f));
+    const Twin y = random({tokens, hidden});
+    gpu().copy(one.gpu, x.narrow(0, place, 1).gpu);
+    gpu().moe({x.gpu, ids_of.gpu, weights.gpu, gate.gpu, up.gpu, down.gpu, {}}, y.gpu);
+    std::vector<float> all = read<float>(gpu(), y.gpu);
+    return std::vector<float>(all.begin() + place * hidden, all.begin() + (place + 1) * hidden);
+  };
+  const std::vector<float> expected = result(0, 1);
+  EXPECT_EQ(result(3, 0), expected);
+  EXPECT_EQ(result(6, 3), expected);
+  EXPECT_EQ(result(5, 2), expected);
+}
+
 TEST_P(WgpuHot, MoeOddSizes) {
   for (const int64_t tokens : {2, 40}) {
     const int64_t experts = 5, k = 2, hidden = 19, inner = 33;

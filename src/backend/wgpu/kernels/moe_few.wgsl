@@ -47,14 +47,19 @@ fn {{W_READ}}(which: u32, i: u32) -> {{W_TYPE}} {
 }
 
 // The eight columns of a lane in one step, c being the first. Under W_PAIR they are twice four, so
-// that the lanes of a subgroup read x and w without gaps: the second four lie `apart` further.
+// that the lanes of a subgroup read x and w without gaps: the second four lie `apart` further, and past
+// the end x is zero.
 //:if W_PAIR
 fn w_part(which: u32, start: u32, c: u32, apart: u32) -> Eight {
-  return Eight(weight4(which, start, c, params.cols), weight4(which, start, c + apart, params.cols));
+  return Eight(weight4(which, start, c), weight4(which, start, min(c + apart, params.cols - 4u)));
 }
 
 fn x_part(start: u32, c: u32, apart: u32) -> Eight {
-  return Eight(x[(start + c) >> 2u], x[(start + min(c + apart, params.cols - 4u)) >> 2u]);
+  var far = vec4<f32>(0.0);
+  if (c + apart < params.cols) {
+    far = x[(start + c + apart) >> 2u];
+  }
+  return Eight(x[(start + c) >> 2u], far);
 }
 //:else
 fn w_part(which: u32, start: u32, c: u32, apart: u32) -> Eight {

@@ -46,10 +46,7 @@ fn four_of(q: vec2<u32>) -> vec4<f32> {
 //:end
 
 //:if W_PAIR
-fn weight4(which: u32, start: u32, k: u32, cols: u32) -> vec4<f32> {
-  if (k >= cols) {
-    return vec4<f32>(0.0);
-  }
+fn weight4(which: u32, start: u32, k: u32) -> vec4<f32> {
   return four_of(w_pair(which, (start + k) >> 2u));
 }
 //:else
