@@ -13,6 +13,9 @@ namespace {
 /// Sizes like a large model's; weights of several layers, so that no cache holds them all.
 constexpr int64_t kHidden = 2048, kInner = 768, kExperts = 16, kUsed = 8, kLayers = 8;
 
+/// A default goes for a gain that is more than noise.
+constexpr double kWorthwhile = 1.04;
+
 double seconds_of(WgpuBackend& backend, const Captured& work) {
   double best = 1e9;
   backend.replay(work);  // warms up, compiles
@@ -94,17 +97,17 @@ Tuning measure_tuning(WgpuBackend& backend) {
   Tuner tuner(backend);
   Tuning best;
   for (const TuningField& field : tuning_fields()) {
-    double least = 1e9;
-    Tuning attempt = best;
-    for (const uint32_t choice : field.choices) {
+    const auto seconds = [&](uint32_t choice) {
+      Tuning attempt = best;
       attempt.*field.value = choice;
       backend.set_tuning(attempt);
-      const double seconds = field.value == &Tuning::short_matrix_subgroups
-                                 ? tuner.linear_seconds()
-                                 : tuner.expert_seconds();
-      // A default goes only for a gain that is more than noise.
-      if (seconds < (choice == Tuning{}.*field.value ? 1.02 : 1.0) * least) {
-        least = std::min(least, seconds);
+      return field.value == &Tuning::short_matrix_subgroups ? tuner.linear_seconds()
+                                                            : tuner.expert_seconds();
+    };
+    double least = seconds(best.*field.value) / kWorthwhile;
+    for (const uint32_t choice : field.choices) {
+      if (const double time = seconds(choice); time < least) {
+        least = time;
         best.*field.value = choice;
       }
     }
