@@ -38,13 +38,20 @@ class Backend {
   /// it. `label` names it in error messages.
   /// @throws OutOfMemory, Unsupported (one unit exceeds a binding)
   virtual StoragePtr allocate(uint64_t bytes, uint64_t split_unit, const std::string& label) = 0;
-  /// One tensor whose bytes are the given pieces of host memory, one after the other. A backend
-  /// that can read them in place keeps `owner` alive instead of copying; the pieces are then cut
-  /// points like `split_unit`.
-  virtual StoragePtr import_host(std::span<const HostPiece> pieces,
-                                 std::shared_ptr<const void> owner,
-                                 uint64_t split_unit,
-                                 const std::string& label) = 0;
+  /// One tensor whose bytes are the given pieces of host memory, one after the other, to be read
+  /// only. A backend that can read them in place keeps `owner` alive instead of copying; the pieces
+  /// are then cut points like `split_unit`. Without an owner the pieces live as long as the
+  /// storage.
+  /// @param unit  Bytes of an element or block. Pieces in which these are not aligned are copied.
+  /// @throws Io, CorruptData  what `owner` throws when it is read
+  virtual Imported import_host(std::span<const HostPiece> pieces,
+                               std::shared_ptr<const HostMemory> owner,
+                               uint64_t split_unit,
+                               uint64_t unit,
+                               const std::string& label) = 0;
+  /// Where import_host puts what comes from files; asks the driver at the first call.
+  /// @throws Unsupported  The place that was asked for is none on this device.
+  virtual WeightPlace weight_place() = 0;
   /// Any offsets and sizes, also such that are no multiples of four.
   virtual void upload(const StoragePtr& to, uint64_t offset, HostPiece data) = 0;
   virtual void download(const StoragePtr& from, uint64_t offset, std::span<std::byte> data) = 0;

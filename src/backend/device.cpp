@@ -40,6 +40,10 @@ std::vector<AdapterInfo> Device::adapters(const WgpuOptions& options) {
   return all;
 }
 
+std::vector<std::string> Device::libraries() {
+  return wgpu::library_packages("");
+}
+
 std::vector<ReplayedDispatch> Device::replay(const std::string& folder) const {
   auto* backend = dynamic_cast<wgpu::WgpuBackend*>(backend_.get());
   if (backend == nullptr) {

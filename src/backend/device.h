@@ -21,6 +21,14 @@ enum class Tune {
   Again,   ///< measured now
 };
 
+/// Where weights from files are to lie, see WeightPlace.
+enum class WeightMode {
+  Auto,  ///< the file's pages, else host memory, where host and device share it; else a copy
+  Copy,  ///< in device memory
+  Host,  ///< in host memory, also on a device that has memory of its own
+  Map,   ///< in the file's pages, also on a device that has memory of its own
+};
+
 /// How to open a WebGPU device.
 struct WgpuOptions {
   /// "auto" (Dawn, then wgpu-native), "dawn", "wgpu-native" or a path to a library. Empty: the
@@ -43,6 +51,7 @@ struct WgpuOptions {
   Tune tune = Tune::Defaults;
   /// Of matrix products with many rows (prefill, encoders); few rows are always exact.
   Precision precision = Precision::Exact;
+  WeightMode weights = WeightMode::Auto;
 };
 
 /// One adapter as `candela devices` lists it.
@@ -72,6 +81,9 @@ class Device {
   static Device wgpu(const WgpuOptions& options = {});
   /// Every adapter of every library that can be opened.
   static std::vector<AdapterInfo> adapters(const WgpuOptions& options = {});
+  /// WebGPU libraries that would be tried, best first, with the package they are from where that is
+  /// known. Opens none. @throws Unavailable
+  static std::vector<std::string> libraries();
 
   DeviceKind kind() const { return backend_->kind(); }
   std::string name() const { return backend_->name(); }

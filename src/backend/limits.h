@@ -15,6 +15,13 @@ enum class Precision {
   Fast,   ///< activations may be rounded to one F16 or BF16 term where the device gains by it
 };
 
+/// Where a device reads weights that come from files.
+enum class WeightPlace {
+  DeviceMemory,  ///< a copy of its own
+  HostMemory,    ///< host memory that was filled once
+  FilePages,     ///< the mapped file, where a tensor lies in one piece; else host memory
+};
+
 /// What a device can do. Zero means "no limit".
 struct Limits {
   uint64_t max_binding_bytes = 0;  ///< largest piece of memory one kernel can see
@@ -25,7 +32,10 @@ struct Limits {
   bool shader_f16 = false;
   bool subgroup_matrix = false;
   bool timestamps = false;
-  bool software = false;  ///< a CPU that poses as a GPU (llvmpipe, SwiftShader)
+  bool software = false;       ///< a CPU that poses as a GPU (llvmpipe, SwiftShader)
+  bool shares_memory = false;  ///< with the host: integrated GPUs and software
+  bool binds_host_memory =
+      false;  ///< buffers can be made of host memory, if the driver keeps to it
   bool holds_i64_and_u8 = false;
   bool captures = false;  ///< Backend::capture saves work on the host
 
@@ -47,7 +57,7 @@ struct Counters {
   uint64_t readback_bytes = 0;
   uint64_t allocations = 0;     ///< buffers made, not reused
   uint64_t bytes_in_use = 0;    ///< of storages that are alive
-  uint64_t bytes_reserved = 0;  ///< including buffers kept for reuse
+  uint64_t bytes_reserved = 0;  ///< including buffers kept for reuse, without mapped files
   uint64_t bytes_peak = 0;      ///< largest bytes_in_use
 };
 

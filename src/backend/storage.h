@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "base/host_memory.h"
 #include "base/layout.h"
 
 namespace candela {
@@ -45,8 +46,12 @@ class Storage {
 
 using StoragePtr = std::shared_ptr<Storage>;
 
-/// Bytes in host memory, usually inside a mapped file.
-using HostPiece = std::span<const std::byte>;
+/// A storage made of host memory. The tensor begins `offset` bytes into it: a device that reads
+/// whole pages in place also holds what lies before.
+struct Imported {
+  StoragePtr storage;
+  uint64_t offset = 0;
+};
 
 /// A storage seen through a layout: all that crosses the backend interface.
 struct View {

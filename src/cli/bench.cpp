@@ -7,6 +7,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "cli/bench_load.h"
 #include "cli/command.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
@@ -23,6 +24,7 @@ using nlohmann::ordered_json;
 struct BenchFlags {
   std::string model, synthetic, kv_type = "bf16";
   DeviceFlags device;
+  LoadBenchFlags files;
   std::vector<int64_t> prompts{512}, answers{128}, depths{0}, batches{1};
   int64_t chunk = 2048;
   int repetitions = 3;
@@ -271,10 +273,16 @@ std::unique_ptr<models::Model> load(const BenchFlags& flags, const Device& devic
 }
 
 int bench(const BenchFlags& flags) {
+  if (!flags.files.checkpoint.empty()) {
+    return write_checkpoint(flags.files, flags.synthetic, flags.seed, flags.quiet);
+  }
   if (flags.model.empty() == flags.synthetic.empty()) {
     fail(ErrorKind::InvalidArgument, Subject::Usage, "Give either MODEL or --synthetic CONFIG.");
   }
   const Device device = flags.device.open(flags.quiet);
+  if (flags.files.load) {
+    return bench_load(flags.model, device, flags.json, flags.quiet);
+  }
   const double bandwidth = measure_bandwidth(device);
   const engine::Stopwatch loading;
   const std::unique_ptr<models::Model> model = load(flags, device);
@@ -336,6 +344,7 @@ std::function<int()> setup_bench(CLI::App& app) {
       "time of each kernel, by timestamp queries");
   app.add_flag("--json", flags->json, "one JSON object");
   app.add_flag("-q,--quiet", flags->quiet, "nothing on stderr but errors");
+  flags->files.declare(app);
   flags->device.declare(app);
   return [flags] { return bench(*flags); };
 }

@@ -30,23 +30,28 @@ nlohmann::ordered_json to_json(const AdapterInfo& adapter) {
           {"subgroup_max", adapter.limits.subgroup_max},
           {"shader_f16", adapter.limits.shader_f16},
           {"subgroup_matrix", adapter.limits.subgroup_matrix},
-          {"timestamps", adapter.limits.timestamps}};
+          {"timestamps", adapter.limits.timestamps},
+          {"shares_memory", adapter.limits.shares_memory},
+          {"binds_host_memory", adapter.limits.binds_host_memory}};
 }
 
 std::string describe(const AdapterInfo& adapter) {
-  std::string text = fmt::format("wgpu:{} {} ({}, {} {})\n", adapter.index, printable(adapter.name),
-                                 adapter.backend, adapter.library, adapter.library_version);
+  std::string text =
+      fmt::format("wgpu:{} {} ({}, {})\n", adapter.index, printable(adapter.name), adapter.backend,
+                  adapter.library_version.empty() ? adapter.library : adapter.library_version);
   if (!adapter.refusal.empty()) {
     return text + "    cannot be used: " + printable(adapter.refusal) + "\n";
   }
   const Limits& limits = adapter.limits;
   text += fmt::format(
-      "    bindings to {}, buffers to {}, subgroups {}{}{}{}{}\n",
+      "    bindings to {}, buffers to {}, subgroups {}{}{}{}{}{}{}\n",
       engine::format_bytes(limits.max_binding_bytes), engine::format_bytes(limits.max_buffer_bytes),
       limits.subgroup_max == 0 ? std::string("none")
                                : fmt::format("{}..{}", limits.subgroup_min, limits.subgroup_max),
       limits.shader_f16 ? ", f16" : "", limits.subgroup_matrix ? ", subgroup matrices" : "",
-      limits.timestamps ? ", timestamps" : "", adapter.software ? ", software" : "");
+      limits.timestamps ? ", timestamps" : "", adapter.software ? ", software" : "",
+      limits.shares_memory ? ", shares the host's memory" : "",
+      limits.binds_host_memory ? ", binds host memory" : "");
   return text;
 }
 

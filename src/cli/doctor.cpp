@@ -81,9 +81,22 @@ void print(const DoctorFlags& flags, const Report& report) {
                         total.seconds));
 }
 
+const char* describe(WeightPlace place) {
+  switch (place) {
+    case WeightPlace::FilePages:
+      return "read in place from the mapped file, else from host memory that is filled once";
+    case WeightPlace::HostMemory:
+      return "read from host memory that is filled once";
+    case WeightPlace::DeviceMemory:
+      break;
+  }
+  return "copied into device memory";
+}
+
 void print_json(const Device& device, const Report& report) {
   nlohmann::ordered_json out{{"schema_version", 1},
                              {"device", device.name()},
+                             {"weights", describe(device.backend().weight_place())},
                              {"failures", report.failures},
                              {"ops", nlohmann::ordered_json::object()}};
   for (const auto& [name, op] : report.ops) {
@@ -127,6 +140,7 @@ int doctor(const DoctorFlags& flags) {
                           limits.subgroup_max, limits.shader_f16 ? ", f16" : "",
                           limits.subgroup_matrix ? ", subgroup matrices" : "",
                           limits.timestamps ? ", timestamps" : ""));
+    write_out(fmt::format("weights: {}\n", describe(device.backend().weight_place())));
   }
   const Report report = examine(flags, device);
   if (flags.json) {

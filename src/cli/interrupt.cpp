@@ -1,9 +1,12 @@
 #include "cli/interrupt.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
 
+#include "base/mapped_file.h"
 #include "cli/exit_code.h"
 
 namespace candela::cli {
@@ -22,6 +25,33 @@ void on_signal(int signal) {
   }
 }
 
+void write_error(const char* text, bool only_printable) {
+  for (; *text != '\0'; ++text) {
+    const auto byte = static_cast<unsigned char>(*text);
+    if (!only_printable || (byte >= 0x20 && byte != 0x7f)) {
+      (void)!::write(STDERR_FILENO, text, 1);
+    }
+  }
+}
+
+/// Kernels read weights where the file is mapped. When its bytes go away meanwhile there is no
+/// other way on than a clear end.
+void on_bus_error(int signal, siginfo_t* info, void*) {
+  MappedFile::Fault fault;
+  if (!MappedFile::find_fault(info->si_addr, fault)) {
+    std::signal(signal, SIG_DFL);  // not ours: it comes again, and ends the program as usual
+    return;
+  }
+  write_error("\nerror: ", false);
+  write_error(fault.path, true);
+  write_error(fault.shortened
+                  ? " has become shorter while it was in use; download it again, and let nothing "
+                    "write to it while candela runs.\n"
+                  : " cannot be read any more; the disk that it lies on fails or is gone.\n",
+              false);
+  std::_Exit(fault.shortened ? kExitModelCorrupt : kExitModelNotFound);
+}
+
 }  // namespace
 
 void catch_signals() {
@@ -33,6 +63,11 @@ void catch_signals() {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  struct sigaction bus = {};
+  bus.sa_sigaction = on_bus_error;
+  bus.sa_flags = SA_SIGINFO;
+  sigemptyset(&bus.sa_mask);
+  sigaction(SIGBUS, &bus, nullptr);
 }
 
 bool interrupted() {

@@ -2,8 +2,10 @@
 #include <exception>
 #include <functional>
 #include <new>
+#include <string>
 #include <vector>
 
+#include "backend/device.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
 #include "cli/interrupt.h"
@@ -23,11 +25,23 @@ constexpr const char* kEnvironment =
     "  HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME where Org/Name is looked up\n"
     "  NO_COLOR                              no colours\n\n";
 
+std::string version() {
+  std::string text = "candela " CANDELA_VERSION;
+  try {
+    for (const std::string& library : Device::libraries()) {
+      text += "\nWebGPU library " + cli::printable(library);
+    }
+  } catch (const Error&) {
+    text += "\nno WebGPU library";
+  }
+  return text;
+}
+
 int run(int argc, char** argv) {
   CLI::App app("candela: Qwen3-Omni and text models on any GPU, from the original files.",
                "candela");
   app.require_subcommand(1);
-  app.set_version_flag("--version", "candela " CANDELA_VERSION);
+  app.set_version_flag("--version", version);
   app.footer(std::string(kEnvironment) + cli::exit_code_help());
   std::vector<std::pair<CLI::App*, std::function<int()>>> bodies;
   for (const cli::Command& command : cli::commands()) {

@@ -59,6 +59,13 @@ void DeviceFlags::declare(CLI::App& app) {
                      "kernel shapes for this GPU: cached (measured once), again or off"))
       ->type_name("WHEN")
       ->capture_default_str();
+  from_environment(
+      app.add_option("--weights", weights,
+                     "copy (into device memory), host (in host memory, filled once), "
+                     "map (in the file's pages, where the driver can); auto: map, else "
+                     "host on devices that share the host's memory, copy on others"))
+      ->type_name("WHERE")
+      ->capture_default_str();
   from_environment(app.add_flag("--safe", safe, "WebGPU with bounds checks and zeroed memory"));
   app.add_option("--record", record,
                  "save every WebGPU dispatch with its operands in this folder, for doctor --replay")
@@ -75,6 +82,19 @@ Precision DeviceFlags::precision_on(DeviceKind kind) const {
   wrong("--precision", precision, "auto, exact or fast");
 }
 
+WeightMode DeviceFlags::weight_mode() const {
+  constexpr std::pair<std::string_view, WeightMode> kModes[] = {{"auto", WeightMode::Auto},
+                                                                {"copy", WeightMode::Copy},
+                                                                {"host", WeightMode::Host},
+                                                                {"map", WeightMode::Map}};
+  for (const auto& [name, mode] : kModes) {
+    if (weights == name) {
+      return mode;
+    }
+  }
+  wrong("--weights", weights, "auto, copy, host or map");
+}
+
 WgpuOptions DeviceFlags::wgpu_options() const {
   WgpuOptions options;
   options.library = webgpu;
@@ -86,6 +106,7 @@ WgpuOptions DeviceFlags::wgpu_options() const {
                  : tune == "off"   ? Tune::Defaults
                                  : (wrong("--tune", tune, "cached, again or off"), Tune::Defaults);
   options.precision = precision_on(DeviceKind::Wgpu);
+  options.weights = weight_mode();
   options.memory_budget = memory_limit.empty() ? 0 : parse_bytes(memory_limit);
   constexpr std::string_view kIndexed = "wgpu:";
   if (device.starts_with(kIndexed)) {

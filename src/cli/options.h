@@ -20,10 +20,13 @@ struct DeviceFlags {
   Profile profile = Profile::Off;
   std::string precision = "auto";
   std::string tune = "cached";
+  std::string weights = "auto";
 
   void declare(CLI::App& app);
   /// "auto" is fast on WebGPU and exact on the CPU. @throws InvalidArgument
   Precision precision_on(DeviceKind kind) const;
+  /// @throws InvalidArgument
+  WeightMode weight_mode() const;
   /// Opens it. "auto" takes a real GPU if there is one, else the CPU, and says which on stderr
   /// unless `quiet`. @throws InvalidArgument, Unavailable
   Device open(bool quiet) const;

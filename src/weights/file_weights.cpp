@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/assert.h"
 #include "base/error.h"
 
 namespace candela {
@@ -44,14 +45,25 @@ const WeightInfo* FileWeights::find(std::string_view name) const {
   return names_.find(tensors_, name);
 }
 
-void FileWeights::release(const WeightInfo& info) const {
-  for (const auto& file : files_) {
-    const HostPiece all = file->bytes();
-    if (info.bytes.data() >= all.data() && info.bytes.data() < all.data() + all.size()) {
-      const auto offset = static_cast<uint64_t>(info.bytes.data() - all.data());
-      file->advise(offset, info.bytes.size(), MappedFile::Advice::DontNeed);
-    }
+const MappedFile& FileWeights::file_of(HostPiece piece) const {
+  const auto at = std::ranges::find_if(files_, [&](const auto& f) { return f->contains(piece); });
+  CANDELA_ASSERT(at != files_.end(), "bytes of a weight lie in none of its files");
+  return **at;
+}
+
+void FileWeights::read(HostPiece from, std::byte* to) const {
+  if (!from.empty()) {
+    file_of(from).read(from, to);
   }
+}
+
+void FileWeights::release(const WeightInfo& info) const {
+  if (info.bytes.empty()) {
+    return;
+  }
+  const MappedFile& file = file_of(info.bytes);
+  const auto offset = static_cast<uint64_t>(info.bytes.data() - file.bytes().data());
+  file.advise(offset, info.bytes.size(), MappedFile::Advice::DontNeed);
 }
 
 }  // namespace candela

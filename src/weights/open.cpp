@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <map>
 
 #include "base/error.h"
 #include "weights/file_weights.h"
@@ -51,8 +52,15 @@ FileWeights::Files open_shards(const ShardIndex& index,
          index.shards.size(), name, first_few(missing));
   }
   FileWeights::Files files;
+  std::map<fs::path, std::string> known;
   for (const std::string& shard : index.shards) {
     files.push_back(MappedFile::open((folder / shard).string()));
+    const auto [same, added] = known.emplace(fs::canonical(folder / shard), shard);
+    if (!added) {
+      fail(ErrorKind::CorruptData, Subject::Model,
+           "{} names the shards {} and {}, which are one file; download the model again.", name,
+           same->second, shard);
+    }
   }
   return files;
 }

@@ -28,11 +28,11 @@ class WeightSource {
   virtual const std::vector<WeightInfo>& tensors() const = 0;
   /// Null if there is none of that name.
   virtual const WeightInfo* find(std::string_view name) const = 0;
-  /// Keeps the mappings alive as long as a device reads them in place.
-  virtual std::shared_ptr<const void> owner() const = 0;
+  /// The mapped files: kept alive as long as a device reads them in place.
+  virtual std::shared_ptr<const HostMemory> owner() const = 0;
   /// The folder or file, for messages.
   virtual const std::string& path() const = 0;
-  /// The bytes of `info` have been copied to a device: their pages may leave host memory. They are
+  /// The bytes of `info` have been looked at in place: their pages may leave host memory. They are
   /// read again from the file if touched.
   virtual void release(const WeightInfo& info) const = 0;
 };

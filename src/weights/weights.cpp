@@ -12,44 +12,6 @@ namespace candela {
 
 namespace {
 
-/// Strictest alignment that a kernel reading the dtype in place relies on.
-uint64_t alignment_of(DType dtype) {
-  return is_quantized(dtype) ? 2 : static_cast<uint64_t>(block_bytes(dtype));
-}
-
-bool is_aligned(const WeightInfo& info) {
-  return reinterpret_cast<uintptr_t>(info.bytes.data()) % alignment_of(info.dtype) == 0;
-}
-
-/// One storage with the pieces one after the other, cut between rows of the last dimension.
-StoragePtr put_on_device(std::span<const WeightInfo* const> pieces,
-                         uint64_t row_bytes,
-                         const std::shared_ptr<const void>& owner,
-                         Backend& backend) {
-  const WeightInfo& first = *pieces.front();
-  std::vector<HostPiece> bytes;
-  uint64_t total = 0;
-  bool aligned = true;
-  for (const WeightInfo* piece : pieces) {
-    bytes.push_back(piece->bytes);
-    total += piece->bytes.size();
-    aligned &= is_aligned(*piece);
-  }
-  if (aligned && total > 0) {
-    return backend.import_host(bytes, owner, row_bytes, first.name);
-  }
-  // Old files pad neither header nor tensors; what lies at odd addresses cannot be read in place.
-  StoragePtr storage = backend.allocate(total, row_bytes, first.name);
-  uint64_t offset = 0;
-  for (const HostPiece piece : bytes) {
-    if (!piece.empty()) {
-      backend.upload(storage, offset, piece);
-    }
-    offset += piece.size();
-  }
-  return storage;
-}
-
 /// Elements that one output of a matrix or convolution sums over.
 int64_t inputs_of(const Shape& shape) {
   return shape.rank() < 2 ? 1
@@ -163,18 +125,19 @@ Tensor Weights::load(std::span<const WeightInfo* const> pieces, const Shape& sha
   }
   const int64_t row = shape.rank() == 0 ? 1 : shape[-1];
   const auto row_bytes = static_cast<uint64_t>(dtype_bytes(first.dtype, row));
-  StoragePtr storage =
-      put_on_device(pieces, row_bytes, state_->source->owner(), device().backend());
-  uint64_t bytes = 0;
+  std::vector<HostPiece> bytes;
+  uint64_t total = 0;
   for (const WeightInfo* piece : pieces) {
     state_->mark(*piece);
-    bytes += piece->bytes.size();
-    if (device().kind() == DeviceKind::Wgpu) {
-      state_->source->release(*piece);
-    }
+    bytes.push_back(piece->bytes);
+    total += piece->bytes.size();
   }
-  state_->advance(bytes);
-  return Tensor(View{std::move(storage), Layout(shape), first.dtype}, device());
+  const int64_t unit = block_bytes(first.dtype);
+  const Imported imported = device().backend().import_host(
+      bytes, state_->source->owner(), row_bytes, static_cast<uint64_t>(unit), first.name);
+  state_->advance(total);
+  const int64_t offset = static_cast<int64_t>(imported.offset) / unit * block_elements(first.dtype);
+  return Tensor(View{imported.storage, Layout(shape, offset), first.dtype}, device());
 }
 
 Tensor Weights::get(std::string_view name, const Shape& expected) const {

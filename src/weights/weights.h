@@ -25,7 +25,8 @@ using Renamer = std::function<std::string(std::string_view name)>;
 ///     Tensor q = layer.get("self_attn.q_proj.weight", {4096, 2048});
 ///
 /// Tensors keep the dtype of the file; BF16 is never widened. On the CPU they lie in the mapped
-/// file, on a GPU they are copied through its staging memory. Copies of a Weights share one state,
+/// file; on a GPU they are read into its memory, or lie in the file where it shares memory with the
+/// host (WgpuOptions::weights). Copies of a Weights share one state,
 /// so that the names that nobody read are known in the end. For one thread at a time.
 class Weights {
  public:

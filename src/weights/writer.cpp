@@ -16,21 +16,22 @@ namespace {
 
 using Item = std::pair<const std::string, HostArray>;
 
-/// The JSON text and the length in front of it, padded to a multiple of eight bytes.
-std::string encode_header(const std::vector<const Item*>& items,
-                          const std::map<std::string, std::string>& metadata) {
+}  // namespace
+
+std::string encode_safetensors_header(std::span<const TensorHeader> tensors,
+                                      const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) {
     header["__metadata__"] = metadata;
   }
   uint64_t offset = 0;
-  for (const Item* item : items) {
-    const auto& [name, array] = *item;
-    const auto dims = array.shape.dims();
-    const uint64_t end = offset + array.bytes.size();
-    header[name] = {{"dtype", std::string(dtype_name(array.dtype))},
-                    {"shape", std::vector<int64_t>(dims.begin(), dims.end())},
-                    {"data_offsets", {offset, end}}};
+  for (const TensorHeader& tensor : tensors) {
+    const auto dims = tensor.shape.dims();
+    const uint64_t end =
+        offset + static_cast<uint64_t>(dtype_bytes(tensor.dtype, tensor.shape.elements()));
+    header[tensor.name] = {{"dtype", std::string(dtype_name(tensor.dtype))},
+                           {"shape", std::vector<int64_t>(dims.begin(), dims.end())},
+                           {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text;
@@ -46,8 +47,6 @@ std::string encode_header(const std::vector<const Item*>& items,
   std::memcpy(out.data(), &length, sizeof(length));
   return out + text;
 }
-
-}  // namespace
 
 void SafetensorsWriter::add(const std::string& name, const Tensor& tensor) {
   add(name, HostArray{tensor.dtype(), tensor.shape(), tensor.to_bytes()});
@@ -85,7 +84,11 @@ std::vector<std::byte> SafetensorsWriter::encode() const {
   std::stable_sort(items.begin(), items.end(), [](const Item* a, const Item* b) {
     return block_bytes(a->second.dtype) > block_bytes(b->second.dtype);
   });
-  const std::string header = encode_header(items, metadata_);
+  std::vector<TensorHeader> headers;
+  for (const Item* item : items) {
+    headers.push_back({item->first, item->second.dtype, item->second.shape});
+  }
+  const std::string header = encode_safetensors_header(headers, metadata_);
   std::vector<std::byte> out;
   out.reserve(header.size() + total);
   const auto* text = reinterpret_cast<const std::byte*>(header.data());

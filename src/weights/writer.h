@@ -1,12 +1,26 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 
 #include "tensor/tensor.h"
 #include "weights/host_array.h"
 
 namespace candela {
+
+/// What the header of a safetensors file says of one tensor.
+struct TensorHeader {
+  std::string name;
+  DType dtype = DType::F32;
+  Shape shape;
+};
+
+/// Length and JSON text before the bytes of tensors that follow each other in this order; a
+/// multiple of eight bytes.
+/// @throws InvalidArgument if a name is not valid UTF-8
+std::string encode_safetensors_header(std::span<const TensorHeader> tensors,
+                                      const std::map<std::string, std::string>& metadata = {});
 
 /// Collects tensors and writes them as one safetensors file.
 ///

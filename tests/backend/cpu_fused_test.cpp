@@ -161,7 +161,7 @@ View in_pieces(const Cpu& cpu, const View& view, std::vector<std::vector<std::by
   for (size_t i = keep.size() - 3; i < keep.size(); ++i) {
     pieces.push_back(keep[i]);
   }
-  return {cpu->import_host(pieces, nullptr, row, "pieces"), view.layout, view.dtype};
+  return {cpu->import_host(pieces, nullptr, row, 2, "pieces").storage, view.layout, view.dtype};
 }
 
 TEST(CpuFused, LinearOfEveryTypeInOneAndInManyPieces) {

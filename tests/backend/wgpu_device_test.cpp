@@ -148,7 +148,8 @@ TEST(WgpuDevice, BindGroupsForgetBuffersThatAreGone) {
   const HostPiece piece = std::as_bytes(std::span(ones));
   const View y = make_view(backend, {1000}, DType::F32);
   for (int i = 0; i < 50; ++i) {
-    const View x{backend.import_host({&piece, 1}, nullptr, 4, "w"), Layout({1000}), DType::F32};
+    const View x{backend.import_host({&piece, 1}, nullptr, 4, 4, "w").storage, Layout({1000}),
+                 DType::F32};
     backend.copy(x, y);
   }
   EXPECT_EQ(get<float>(backend, y), ones);

@@ -85,7 +85,7 @@ TEST(WgpuMemory, BytesInUseFollowTheStorages) {
   EXPECT_EQ(backend.counters().bytes_in_use, before);
   const auto data = counting(1003);
   const HostPiece piece(data);
-  const StoragePtr weights = backend.import_host({&piece, 1}, nullptr, 1, "weights");
+  const StoragePtr weights = backend.import_host({&piece, 1}, nullptr, 1, 1, "weights").storage;
   EXPECT_EQ(backend.counters().bytes_in_use - before, 1008u);  // 1,003 rounded up to 16
 }
 
@@ -93,7 +93,7 @@ TEST(WgpuMemory, ImportJoinsPiecesOfOddSizes) {
   WgpuBackend& backend = test_backend();
   const auto a = counting(5), b = counting(0), c = counting(11, 50), d = counting(2, 90);
   const std::vector<HostPiece> pieces = {a, b, c, d};
-  const StoragePtr storage = backend.import_host(pieces, nullptr, 1, "pieces");
+  const StoragePtr storage = backend.import_host(pieces, nullptr, 1, 1, "pieces").storage;
   std::vector<std::byte> expected = a;
   expected.insert(expected.end(), c.begin(), c.end());
   expected.insert(expected.end(), d.begin(), d.end());
@@ -126,7 +126,8 @@ TEST(WgpuMemory, SmallBindingsAndBudget) {
   std::vector<float> values(700);
   std::iota(values.begin(), values.end(), 0.0f);
   const HostPiece piece = std::as_bytes(std::span(values));
-  const View x{backend.import_host({&piece, 1}, nullptr, 28, "x"), Layout({100, 7}), DType::F32};
+  const View x{backend.import_host({&piece, 1}, nullptr, 28, 4, "x").storage, Layout({100, 7}),
+               DType::F32};
   EXPECT_EQ(x.storage->segments().size(), 3u);
   EXPECT_EQ(get<float>(backend, x), values);
   const View half = make_view(backend, {100, 2}, DType::BF16);

@@ -50,6 +50,24 @@ TEST_F(MappedFileTest, ChecksBounds) {
   expect_error(ErrorKind::CorruptData, "too short", [&] { (void)file->bytes(2, ~uint64_t{0}); });
 }
 
+TEST_F(MappedFileTest, ReadsTheFileItselfAndSeesThatItBecameShorter) {
+  const std::string path = write(std::string(10000, 'x') + "end");
+  const auto file = MappedFile::open(path);
+  std::string got(5, '\0');
+  file->read(file->bytes(9998, 5), reinterpret_cast<std::byte*>(got.data()));
+  EXPECT_EQ(got, "xxend");
+  MappedFile::Fault fault;
+  ASSERT_TRUE(MappedFile::find_fault(file->bytes().data() + 9000, fault));
+  EXPECT_FALSE(fault.shortened);
+  std::filesystem::resize_file(path, 5000);
+  expect_error(ErrorKind::CorruptData, "it had 10003 bytes and ends at byte 5000",
+               [&] { file->read(file->bytes(4999, 5), reinterpret_cast<std::byte*>(got.data())); });
+  ASSERT_TRUE(MappedFile::find_fault(file->bytes().data() + 9000, fault));
+  EXPECT_TRUE(fault.shortened);
+  EXPECT_EQ(fault.path, path);
+  EXPECT_FALSE(MappedFile::find_fault(&got, fault));
+}
+
 TEST_F(MappedFileTest, EmptyFile) {
   const auto file = MappedFile::open(write(""));
   EXPECT_EQ(file->size(), 0u);

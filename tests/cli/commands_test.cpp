@@ -32,6 +32,8 @@ TEST(Help, MainListsCommandsExitCodesAndEnvironment) {
   const Result version = candela({"--version"});
   EXPECT_EQ(version.code, 0);
   EXPECT_THAT(version.out, testing::StartsWith("candela "));
+  // What the set-up pinned, since Dawn itself states no version.
+  EXPECT_THAT(version.out, HasSubstr("liblitert-lm.so (litert-lm-api "));
 }
 
 TEST(Help, EveryCommandHasExamples) {

@@ -8,6 +8,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
+using testing::HasSubstr;
 
 /// A safetensors file taken apart, so that one thing about it can be wrong.
 class Shard {
@@ -132,6 +133,42 @@ TEST(MalformedSafetensors, MissingAndMisshapenTensors) {
   expect_refused(folder, 4, "model.norm.weight", "96");
 }
 
+/// Chats with a model whose file is cut while the weights are in use.
+Result chat_while_the_file_shrinks(const Arguments& device) {
+  const QwenFolder folder;
+  Arguments all{"chat", folder.path().string(), "-n", "2", "-q"};
+  all.insert(all.end(), device.begin(), device.end());
+  Program program(all);
+  program.write("hello\n");
+  program.wait_for_output("\n");
+  fs::resize_file(folder / kShard, 4096);
+  program.write("again\n");
+  program.close_input();
+  return program.finish();
+}
+
+TEST(ShrinkingFile, EndsInOneClearLineOnTheCpu) {
+  const Result result = chat_while_the_file_shrinks({"--device", "cpu"});
+  EXPECT_EQ(result.code, 4) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("error: "));
+  EXPECT_THAT(result.err, HasSubstr("model.safetensors has become shorter while it was in use"));
+}
+
+TEST(ShrinkingFile, DoesNotConcernCopiedWeights) {
+  const Result result = chat_while_the_file_shrinks({"--device", "wgpu", "--weights", "copy"});
+  EXPECT_EQ(result.code, 0) << result.err;
+}
+
+TEST(ShrinkingFile, EndsInOneClearLineWhereADriverReadsIt) {
+  if (candela({"run", kQwen, "hi", "-n", "1", "-q", "--device", "wgpu", "--weights", "map"}).code !=
+      0) {
+    GTEST_SKIP() << "the driver does not read pages of files";
+  }
+  const Result result = chat_while_the_file_shrinks({"--device", "wgpu", "--weights", "map"});
+  EXPECT_EQ(result.code, 4) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("model.safetensors has become shorter while it was in use"));
+}
+
 class MalformedIndex : public testing::Test {
  protected:
   void SetUp() override {
@@ -192,6 +229,15 @@ TEST_F(MalformedIndex, TensorThatNoShardHas) {
   map["model.ghost.weight"] = "model-00001-of-00001.safetensors";
   write(map);
   expect_refused(folder_, 4, "model.ghost.weight");
+}
+
+TEST_F(MalformedIndex, ShardListedTwice) {
+  fs::create_symlink("model-00001-of-00001.safetensors",
+                     folder_ / "model-00002-of-00002.safetensors");
+  ordered_json map = map_;
+  map["model.norm.weight"] = "model-00002-of-00002.safetensors";
+  write(map);
+  expect_refused(folder_, 4, "model-00002-of-00002.safetensors, which are one file");
 }
 
 TEST_F(MalformedIndex, LinkLoop) {

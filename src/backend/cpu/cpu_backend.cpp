@@ -35,11 +35,30 @@ StoragePtr CpuBackend::allocate(uint64_t bytes, uint64_t, const std::string& lab
   return CpuStorage::allocate(bytes, label, counters_);
 }
 
-StoragePtr CpuBackend::import_host(std::span<const HostPiece> pieces,
-                                   std::shared_ptr<const void> owner,
-                                   uint64_t,
-                                   const std::string& label) {
-  return CpuStorage::borrow(pieces, std::move(owner), label, counters_);
+Imported CpuBackend::import_host(std::span<const HostPiece> pieces,
+                                 std::shared_ptr<const HostMemory> owner,
+                                 uint64_t,
+                                 uint64_t unit,
+                                 const std::string& label) {
+  const uint64_t alignment = unit & -unit;  // blocks of 34 bytes begin with 2 bytes
+  const bool aligned = std::ranges::all_of(pieces, [&](HostPiece piece) {
+    return reinterpret_cast<uintptr_t>(piece.data()) % alignment == 0;
+  });
+  if (aligned) {
+    return {CpuStorage::borrow(pieces, std::move(owner), label, counters_)};
+  }
+  // Old files pad neither header nor tensors; what lies at odd addresses cannot be read in place.
+  uint64_t bytes = 0;
+  for (const HostPiece piece : pieces) {
+    bytes += piece.size();
+  }
+  const std::shared_ptr<CpuStorage> storage = CpuStorage::allocate(bytes, label, counters_);
+  std::byte* to = storage->writable();
+  for (const HostPiece piece : pieces) {
+    read_host(owner.get(), piece, to);
+    to += piece.size();
+  }
+  return {storage};
 }
 
 void CpuBackend::upload(const StoragePtr& to, uint64_t offset, HostPiece data) {

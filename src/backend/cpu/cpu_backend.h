@@ -22,10 +22,12 @@ class CpuBackend final : public Backend {
   Counters& counters() override { return *counters_; }
 
   StoragePtr allocate(uint64_t bytes, uint64_t split_unit, const std::string& label) override;
-  StoragePtr import_host(std::span<const HostPiece> pieces,
-                         std::shared_ptr<const void> owner,
-                         uint64_t split_unit,
-                         const std::string& label) override;
+  Imported import_host(std::span<const HostPiece> pieces,
+                       std::shared_ptr<const HostMemory> owner,
+                       uint64_t split_unit,
+                       uint64_t unit,
+                       const std::string& label) override;
+  WeightPlace weight_place() override { return WeightPlace::FilePages; }
   void upload(const StoragePtr& to, uint64_t offset, HostPiece data) override;
   void download(const StoragePtr& from, uint64_t offset, std::span<std::byte> data) override;
   void flush() override {}

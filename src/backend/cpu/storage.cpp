@@ -73,7 +73,7 @@ std::shared_ptr<CpuStorage> CpuStorage::allocate(uint64_t bytes,
 }
 
 std::shared_ptr<CpuStorage> CpuStorage::borrow(std::span<const HostPiece> pieces,
-                                               std::shared_ptr<const void> owner,
+                                               std::shared_ptr<const HostMemory> owner,
                                                const std::string& label,
                                                std::shared_ptr<Counters> counters) {
   std::vector<Segment> segments;

@@ -18,7 +18,7 @@ class CpuStorage final : public Storage {
                                               std::shared_ptr<Counters> counters);
   /// Keeps `owner` alive and copies nothing. Pieces that follow each other in memory become one.
   static std::shared_ptr<CpuStorage> borrow(std::span<const HostPiece> pieces,
-                                            std::shared_ptr<const void> owner,
+                                            std::shared_ptr<const HostMemory> owner,
                                             const std::string& label,
                                             std::shared_ptr<Counters> counters);
   ~CpuStorage() override;
@@ -40,7 +40,7 @@ class CpuStorage final : public Storage {
 
   std::vector<const std::byte*> pieces_;  // one for each segment
   std::unique_ptr<std::byte, Release> own_;
-  std::shared_ptr<const void> owner_;
+  std::shared_ptr<const HostMemory> owner_;
   std::string label_;
   std::shared_ptr<Counters> counters_;
 };

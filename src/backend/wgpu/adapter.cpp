@@ -88,6 +88,8 @@ Limits limits_of(const Api& api, WGPUAdapter adapter, const WGPUAdapterInfo& inf
   limits.captures = true;
   limits.timestamps = api.AdapterHasFeature(adapter, WGPUFeatureName_TimestampQuery) != 0;
   limits.software = info.adapterType == WGPUAdapterType_CPU;
+  limits.shares_memory = limits.software || info.adapterType == WGPUAdapterType_IntegratedGPU;
+  limits.binds_host_memory = api.AdapterHasFeature(adapter, host_memory_feature(api)) != 0;
   if (api.is_dawn() && api.AdapterHasFeature(adapter, WGPUFeatureName_Subgroups) != 0) {
     limits.subgroup_min = info.subgroupMinSize;
     limits.subgroup_max = info.subgroupMaxSize;
@@ -178,6 +180,11 @@ dawn::Toggles dawn_toggles(bool checked) {
   toggles.disabled_count = std::size(kDisabled);
   toggles.disabled = kDisabled;
   return toggles;
+}
+
+WGPUFeatureName host_memory_feature(const Api& api) {
+  return api.is_dawn() ? dawn::kHostMappedPointer
+                       : static_cast<WGPUFeatureName>(WGPUNativeFeature_MappablePrimaryBuffers);
 }
 
 Handle<WGPUInstance> make_instance(const Api& api, bool checked) {

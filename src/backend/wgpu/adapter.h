@@ -15,6 +15,9 @@ Handle<WGPUInstance> make_instance(const Api& api, bool checked);
 /// Fast mode: no robustness, no zeroed workgroup memory.
 dawn::Toggles dawn_toggles(bool checked);
 
+/// The feature by which buffers are made of host memory.
+WGPUFeatureName host_memory_feature(const Api& api);
+
 struct FoundAdapter {
   Handle<WGPUAdapter> handle;
   AdapterInfo info;

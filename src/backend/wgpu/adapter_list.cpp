@@ -32,11 +32,12 @@ std::string write_out(std::vector<AdapterInfo> adapters) {
   std::string out;
   for (AdapterInfo& info : adapters) {
     const Limits& limits = info.limits;
-    out += fmt::format("{} {} {} {} {} {} {} {} {} {} {}\n", info.index, info.software ? 1 : 0,
-                       limits.max_binding_bytes, limits.max_buffer_bytes,
+    out += fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {}\n", info.index,
+                       info.software ? 1 : 0, limits.max_binding_bytes, limits.max_buffer_bytes,
                        limits.max_workgroup_bytes, limits.max_workgroup_threads,
                        limits.subgroup_min, limits.subgroup_max, limits.shader_f16 ? 1 : 0,
-                       limits.subgroup_matrix ? 1 : 0, limits.timestamps ? 1 : 0);
+                       limits.subgroup_matrix ? 1 : 0, limits.timestamps ? 1 : 0,
+                       limits.shares_memory ? 1 : 0, limits.binds_host_memory ? 1 : 0);
     for (const std::string* text : texts(info)) {
       out += one_line(*text) + '\n';
     }
@@ -54,7 +55,8 @@ std::vector<AdapterInfo> read_in(const std::string& text) {
     Limits& limits = info.limits;
     numbers >> info.index >> info.software >> limits.max_binding_bytes >> limits.max_buffer_bytes >>
         limits.max_workgroup_bytes >> limits.max_workgroup_threads >> limits.subgroup_min >>
-        limits.subgroup_max >> limits.shader_f16 >> limits.subgroup_matrix >> limits.timestamps;
+        limits.subgroup_max >> limits.shader_f16 >> limits.subgroup_matrix >> limits.timestamps >>
+        limits.shares_memory >> limits.binds_host_memory;
     limits.software = info.software;
     for (std::string* field : texts(info)) {
       std::getline(lines, *field);

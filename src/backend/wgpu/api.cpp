@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <system_error>
@@ -69,9 +70,23 @@ void add_candidates(const char* const (&names)[N], std::vector<std::string>& out
   }
 }
 
+/// What scripts/setup wrote beside the library: the package it is from. Empty for a user's own.
+std::string package_of(fs::path library) {
+  std::ifstream file(library.replace_extension(".version"));
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
 std::string version_of(const Api& api) {
   if (api.GetVersion == nullptr) {
-    return "Dawn (" + fs::path(api.path).filename().string() + ", states no version)";
+    // Dawn states no version.
+    const std::string package = package_of(api.path);
+    std::error_code error;
+    return package.empty()
+               ? fmt::format("Dawn ({}, {} bytes)", fs::path(api.path).filename().string(),
+                             fs::file_size(api.path, error))
+               : fmt::format("Dawn ({})", package);
   }
   const uint32_t number = api.GetVersion();
   return fmt::format("wgpu-native {}.{}.{}.{}", number >> 24, (number >> 16) & 255u,
@@ -157,6 +172,15 @@ std::vector<std::string> library_candidates(const std::string& choice) {
          wanted);
   }
   return found;
+}
+
+std::vector<std::string> library_packages(const std::string& choice) {
+  std::vector<std::string> lines;
+  for (const std::string& path : library_candidates(choice)) {
+    const std::string package = package_of(path);
+    lines.push_back(package.empty() ? path : fmt::format("{} ({})", path, package));
+  }
+  return lines;
 }
 
 const Api& open_library(const std::string& path) {

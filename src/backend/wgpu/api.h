@@ -43,6 +43,7 @@ namespace candela::wgpu {
   X(BindGroupLayoutRelease) \
   X(PipelineLayoutRelease) \
   X(BufferGetConstMappedRange) \
+  X(BufferGetMappedRange) \
   X(BufferMapAsync) \
   X(BufferUnmap) \
   X(BufferRelease) \
@@ -83,6 +84,8 @@ namespace dawn {
 inline constexpr auto kTogglesDescriptor = static_cast<WGPUSType>(0x0005000A);
 inline constexpr auto kImplicitSynchronization = static_cast<WGPUFeatureName>(0x00050004);
 inline constexpr auto kSubgroupMatrix = static_cast<WGPUFeatureName>(0x00050034);
+inline constexpr auto kHostMappedPointer = static_cast<WGPUFeatureName>(0x0005000F);
+inline constexpr auto kHostMappedDescriptor = static_cast<WGPUSType>(0x00050012);
 
 struct Toggles {
   WGPUChainedStruct chain{};
@@ -90,6 +93,15 @@ struct Toggles {
   const char* const* enabled = nullptr;
   size_t disabled_count = 0;
   const char* const* disabled = nullptr;
+};
+
+/// Chained to a buffer's descriptor: the buffer is this memory. `dispose` is called once, when the
+/// device no longer needs it.
+struct HostMapped {
+  WGPUChainedStruct chain{};
+  void* pointer = nullptr;
+  void (*dispose)(void* user) = nullptr;
+  void* user = nullptr;
 };
 }  // namespace dawn
 
@@ -111,6 +123,9 @@ struct Api {
 /// What the user asked for, resolved to names of files to try, best first.
 /// @param choice "auto", "dawn", "wgpu-native" or a path; empty: CANDELA_WEBGPU_LIB, else "auto".
 std::vector<std::string> library_candidates(const std::string& choice);
+
+/// The same with the packages that the set-up took them from, without opening any.
+std::vector<std::string> library_packages(const std::string& choice);
 
 /// "auto" and the like after the environment is asked.
 std::string library_choice(const std::string& choice);

@@ -47,8 +47,13 @@ void on_device(
   reply->done = true;
 }
 
-std::vector<WGPUFeatureName> wanted_features(const Api& api, WGPUAdapter adapter) {
+std::vector<WGPUFeatureName> wanted_features(const Api& api,
+                                             WGPUAdapter adapter,
+                                             WeightMode weights) {
   std::vector<WGPUFeatureName> wanted = {WGPUFeatureName_ShaderF16, WGPUFeatureName_TimestampQuery};
+  if (weights != WeightMode::Copy) {
+    wanted.push_back(host_memory_feature(api));
+  }
   if (api.is_dawn()) {
     // Without implicit synchronisation, threads that submit crash Dawn.
     wanted.insert(wanted.end(), {WGPUFeatureName_Subgroups, dawn::kSubgroupMatrix,
@@ -148,7 +153,7 @@ bool Context::try_library(const std::string& path, std::string& reason) {
 }
 
 void Context::request_device(WGPUAdapter adapter) {
-  const std::vector<WGPUFeatureName> features = wanted_features(*api_, adapter);
+  const std::vector<WGPUFeatureName> features = wanted_features(*api_, adapter, options_.weights);
   WGPULimits limits = WGPU_LIMITS_INIT;
   api_->AdapterGetLimits(adapter, &limits);
   limits.nextInChain = nullptr;

@@ -10,68 +10,6 @@
 namespace candela::wgpu {
 namespace {
 
-constexpr uint64_t kImportChunk = UINT64_C(16) << 20;
-
-/// Reads pieces of host memory as one run of bytes.
-class PieceReader {
- public:
-  explicit PieceReader(std::span<const HostPiece> pieces) : pieces_(pieces) {}
-
-  uint64_t total() const {
-    uint64_t bytes = 0;
-    for (const HostPiece& piece : pieces_) {
-      bytes += piece.size();
-    }
-    return bytes;
-  }
-
-  /// The next `bytes` bytes: in place if one piece holds them, else gathered. Zeros past the end.
-  HostPiece next(uint64_t bytes) {
-    skip_empty();
-    if (index_ < pieces_.size() && pieces_[index_].size() - at_ >= bytes) {
-      const HostPiece whole = pieces_[index_].subspan(at_, bytes);
-      at_ += bytes;
-      return whole;
-    }
-    gathered_.assign(bytes, std::byte{0});
-    uint64_t done = 0;
-    while (done < bytes) {
-      skip_empty();
-      if (index_ == pieces_.size()) {
-        break;
-      }
-      const uint64_t part = std::min<uint64_t>(bytes - done, pieces_[index_].size() - at_);
-      std::memcpy(gathered_.data() + done, pieces_[index_].data() + at_, part);
-      at_ += part;
-      done += part;
-    }
-    return gathered_;
-  }
-
- private:
-  void skip_empty() {
-    while (index_ < pieces_.size() && at_ == pieces_[index_].size()) {
-      ++index_;
-      at_ = 0;
-    }
-  }
-
-  std::span<const HostPiece> pieces_;
-  size_t index_ = 0;
-  uint64_t at_ = 0;
-  std::vector<std::byte> gathered_;
-};
-
-StoragePtr make_storage(
-    Context& context, uint64_t bytes, uint64_t split_unit, bool pooled, const std::string& label) {
-  auto segments = cut_segments(bytes, split_unit, context.limits().max_binding_bytes, label);
-  std::vector<BufferPtr> buffers;
-  for (const Storage::Segment& segment : segments) {
-    buffers.push_back(context.pool().acquire(segment.bytes, pooled, label));
-  }
-  return std::make_shared<WgpuStorage>(std::move(segments), std::move(buffers), label);
-}
-
 /// Calls f(segment, offset in the segment, offset in the range, bytes) for each segment that
 /// [offset, offset + bytes) touches.
 template <typename F>
@@ -89,7 +27,9 @@ void for_each_segment(const Storage& storage, uint64_t offset, uint64_t bytes, F
 }  // namespace
 
 WgpuBackend::WgpuBackend(const WgpuOptions& options)
-    : context_(std::make_unique<Context>(options)), stream_(std::make_unique<Stream>(*context_)) {}
+    : context_(std::make_unique<Context>(options)),
+      stream_(std::make_unique<Stream>(*context_)),
+      loader_(std::make_unique<WeightLoader>(*context_, *stream_)) {}
 
 WgpuBackend::~WgpuBackend() = default;
 
@@ -109,31 +49,24 @@ std::vector<KernelTime> WgpuBackend::take_profile() {
 }
 
 StoragePtr WgpuBackend::allocate(uint64_t bytes, uint64_t split_unit, const std::string& label) {
-  return make_storage(*context_, bytes, split_unit, true, label);
+  auto segments = cut_segments(bytes, split_unit, limits().max_binding_bytes, label);
+  std::vector<BufferPtr> buffers;
+  for (const Storage::Segment& segment : segments) {
+    buffers.push_back(context_->pool().acquire(segment.bytes, true, label));
+  }
+  return std::make_shared<WgpuStorage>(std::move(segments), std::move(buffers), label);
 }
 
-StoragePtr WgpuBackend::import_host(std::span<const HostPiece> pieces,
-                                    std::shared_ptr<const void>,
-                                    uint64_t split_unit,
-                                    const std::string& label) {
-  PieceReader reader(pieces);
-  StoragePtr storage = make_storage(*context_, reader.total(), split_unit, false, label);
-  for (size_t i = 0; i < storage->segments().size(); ++i) {
-    const uint64_t bytes = storage->segments()[i].bytes;
-    const Operand to{wgpu_storage(storage).buffer(i), true};
-    for (uint64_t at = 0; at < bytes; at += kImportChunk) {
-      const uint64_t part = std::min(kImportChunk, bytes - at);
-      HostPiece chunk = reader.next(part);
-      stream_->upload(to, at, chunk.first(part / 4 * 4));
-      if (part % 4 != 0) {
-        // The end of a segment: what follows in its last word is nobody's.
-        std::byte word[4] = {};
-        std::memcpy(word, chunk.data() + part / 4 * 4, part % 4);
-        stream_->upload(to, at + part / 4 * 4, word);
-      }
-    }
-  }
-  return storage;
+Imported WgpuBackend::import_host(std::span<const HostPiece> pieces,
+                                  std::shared_ptr<const HostMemory> owner,
+                                  uint64_t split_unit,
+                                  uint64_t unit,
+                                  const std::string& label) {
+  return loader_->load(pieces, owner, split_unit, unit, label);
+}
+
+WeightPlace WgpuBackend::weight_place() {
+  return loader_->place();
 }
 
 void WgpuBackend::upload(const StoragePtr& to, uint64_t offset, HostPiece data) {
@@ -182,6 +115,7 @@ void WgpuBackend::flush() {
   stream_->flush();
 }
 void WgpuBackend::synchronize() {
+  loader_->finish();
   stream_->synchronize();
 }
 

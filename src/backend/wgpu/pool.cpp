@@ -20,6 +20,13 @@ uint64_t round_up(uint64_t bytes, uint64_t step) {
   return (bytes + step - 1) / step * step;
 }
 
+WGPUBufferDescriptor describe(uint64_t bytes, WGPUBufferUsage usage) {
+  WGPUBufferDescriptor descriptor{};
+  descriptor.usage = usage;
+  descriptor.size = bytes;
+  return descriptor;
+}
+
 }  // namespace
 
 uint64_t Pool::size_class(uint64_t bytes) {
@@ -37,11 +44,21 @@ BufferPtr Pool::acquire(uint64_t bytes, bool pooled, const std::string& label) {
       return share(std::move(buffer), Kind::Pooled);
     }
   }
-  return share(create(capacity, kStorageUsage, label), pooled ? Kind::Pooled : Kind::Exact);
+  const Kind kind = pooled ? Kind::Pooled : Kind::Exact;
+  return share(create(describe(capacity, kStorageUsage), kind, label), kind);
 }
 
-BufferPtr Pool::make(uint64_t bytes, WGPUBufferUsage usage, const std::string& label) {
-  return share(create(round_up(bytes, 16), usage, label), Kind::Auxiliary);
+BufferPtr Pool::make(uint64_t bytes, WGPUBufferUsage usage, const std::string& label, bool mapped) {
+  WGPUBufferDescriptor descriptor = describe(round_up(bytes, 16), usage);
+  descriptor.mappedAtCreation = mapped ? 1 : 0;
+  return share(create(descriptor, Kind::Auxiliary, label), Kind::Auxiliary);
+}
+
+BufferPtr Pool::make_host(const WGPUBufferDescriptor& descriptor,
+                          bool own,
+                          const std::string& label) {
+  const Kind kind = own ? Kind::Exact : Kind::FilePages;
+  return share(create(descriptor, kind, label), kind);
 }
 
 std::unique_ptr<Buffer> Pool::take_free(uint64_t capacity) {
@@ -80,12 +97,14 @@ void Pool::give_back(std::unique_ptr<Buffer> buffer, Kind kind) {
     free_bytes_ += buffer->capacity();
     free_[buffer->capacity()].push_back(std::move(buffer));
   } else {
-    retire(std::move(buffer));
+    retire(std::move(buffer), kind);
   }
 }
 
-void Pool::retire(std::unique_ptr<Buffer> buffer) {
-  context_.counters().bytes_reserved -= buffer->capacity();
+void Pool::retire(std::unique_ptr<Buffer> buffer, Kind kind) {
+  if (kind != Kind::FilePages) {
+    context_.counters().bytes_reserved -= buffer->capacity();
+  }
   retired_.push_back(buffer->id());
 }
 
@@ -93,7 +112,7 @@ void Pool::trim() {
   const std::lock_guard lock(mutex_);
   for (auto& [capacity, buffers] : free_) {
     for (auto& buffer : buffers) {
-      retire(std::move(buffer));
+      retire(std::move(buffer), Kind::Pooled);
     }
   }
   free_.clear();
@@ -105,10 +124,10 @@ std::vector<uint64_t> Pool::take_retired() {
   return std::exchange(retired_, {});
 }
 
-void Pool::check_budget(uint64_t bytes, const std::string& label) {
+void Pool::check_budget(uint64_t bytes, Kind kind, const std::string& label) {
   const uint64_t budget = context_.options().memory_budget;
   Counters& counters = context_.counters();
-  if (budget != 0 && counters.bytes_reserved + bytes > budget) {
+  if (budget != 0 && kind != Kind::FilePages && counters.bytes_reserved + bytes > budget) {
     trim();
     if (counters.bytes_reserved + bytes > budget) {
       fail(ErrorKind::OutOfMemory, Subject::Device,
@@ -124,14 +143,12 @@ void Pool::check_budget(uint64_t bytes, const std::string& label) {
   }
 }
 
-std::unique_ptr<Buffer> Pool::create(uint64_t bytes,
-                                     WGPUBufferUsage usage,
+std::unique_ptr<Buffer> Pool::create(WGPUBufferDescriptor descriptor,
+                                     Kind kind,
                                      const std::string& label) {
-  check_budget(bytes, label);
-  WGPUBufferDescriptor descriptor{};
+  const uint64_t bytes = descriptor.size;
+  check_budget(bytes, kind, label);
   descriptor.label = view_of(label);
-  descriptor.usage = usage;
-  descriptor.size = bytes;
   Handle<WGPUBuffer> handle;
   const auto attempt = [&] {
     context_.scoped(
@@ -144,7 +161,8 @@ std::unique_ptr<Buffer> Pool::create(uint64_t bytes,
   try {
     attempt();
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::OutOfMemory) {
+    // Host memory is handed over once, and the library may have let go of it.
+    if (error.kind() != ErrorKind::OutOfMemory || descriptor.nextInChain != nullptr) {
       throw;
     }
     trim();
@@ -158,7 +176,7 @@ std::unique_ptr<Buffer> Pool::create(uint64_t bytes,
   const std::lock_guard lock(mutex_);
   Counters& counters = context_.counters();
   ++counters.allocations;
-  counters.bytes_reserved += bytes;
+  counters.bytes_reserved += kind != Kind::FilePages ? bytes : 0;
   return std::make_unique<Buffer>(std::move(handle), bytes, next_id_++);
 }
 

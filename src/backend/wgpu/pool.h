@@ -24,7 +24,14 @@ class Pool : public std::enable_shared_from_this<Pool> {
   /// @throws OutOfMemory naming `label`, with size and budget
   BufferPtr acquire(uint64_t bytes, bool pooled, const std::string& label);
   /// A buffer of another usage; not pooled, and not counted as in use.
-  BufferPtr make(uint64_t bytes, WGPUBufferUsage usage, const std::string& label);
+  /// @param mapped  whether it is mapped at creation
+  BufferPtr make(uint64_t bytes,
+                 WGPUBufferUsage usage,
+                 const std::string& label,
+                 bool mapped = false);
+  /// A storage buffer that is host memory, not pooled: what `descriptor` says beside its label.
+  /// @param own  whether that memory counts as reserved, as pages of a mapped file do not
+  BufferPtr make_host(const WGPUBufferDescriptor& descriptor, bool own, const std::string& label);
   /// Gives the kept buffers back to the driver.
   void trim();
   /// Ids of buffers that were given back since the last call: caches must forget them.
@@ -34,14 +41,17 @@ class Pool : public std::enable_shared_from_this<Pool> {
   static uint64_t size_class(uint64_t bytes);
 
  private:
-  /// Auxiliary buffers belong to no storage and do not count as in use.
-  enum class Kind { Pooled, Exact, Auxiliary };
+  /// Auxiliary buffers belong to no storage and do not count as in use; pages of mapped files do
+  /// not count as reserved.
+  enum class Kind { Pooled, Exact, FilePages, Auxiliary };
 
   std::unique_ptr<Buffer> take_free(uint64_t capacity);
   void give_back(std::unique_ptr<Buffer> buffer, Kind kind);
-  void retire(std::unique_ptr<Buffer> buffer);
-  std::unique_ptr<Buffer> create(uint64_t bytes, WGPUBufferUsage usage, const std::string& label);
-  void check_budget(uint64_t bytes, const std::string& label);
+  void retire(std::unique_ptr<Buffer> buffer, Kind kind);
+  std::unique_ptr<Buffer> create(WGPUBufferDescriptor descriptor,
+                                 Kind kind,
+                                 const std::string& label);
+  void check_budget(uint64_t bytes, Kind kind, const std::string& label);
   BufferPtr share(std::unique_ptr<Buffer> buffer, Kind kind);
 
   Context& context_;

@@ -8,6 +8,7 @@
 #include "backend/wgpu/context.h"
 #include "backend/wgpu/stream.h"
 #include "backend/wgpu/tuning.h"
+#include "backend/wgpu/weight_loader.h"
 
 namespace candela::wgpu {
 
@@ -26,10 +27,12 @@ class WgpuBackend final : public Backend {
   std::vector<KernelTime> take_profile() override;
 
   StoragePtr allocate(uint64_t bytes, uint64_t split_unit, const std::string& label) override;
-  StoragePtr import_host(std::span<const HostPiece> pieces,
-                         std::shared_ptr<const void> owner,
-                         uint64_t split_unit,
-                         const std::string& label) override;
+  Imported import_host(std::span<const HostPiece> pieces,
+                       std::shared_ptr<const HostMemory> owner,
+                       uint64_t split_unit,
+                       uint64_t unit,
+                       const std::string& label) override;
+  WeightPlace weight_place() override;
   void upload(const StoragePtr& to, uint64_t offset, HostPiece data) override;
   void download(const StoragePtr& from, uint64_t offset, std::span<std::byte> data) override;
   std::unique_ptr<Readback> read_later(const StoragePtr& from,
@@ -95,6 +98,7 @@ class WgpuBackend final : public Backend {
   std::unique_ptr<Context> context_;
   std::unique_ptr<Stream> stream_;
   Tuning tuning_;
+  std::unique_ptr<WeightLoader> loader_;
 };
 
 }  // namespace candela::wgpu
