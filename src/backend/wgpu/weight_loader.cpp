@@ -80,14 +80,35 @@ Imported WeightLoader::load(std::span<const HostPiece> pieces,
   if (!place_) {
     place_ = decide(run.first());
   }
+  for (;;) {
+    try {
+      return put(run, owner, split_unit, unit, label);
+    } catch (const Error& error) {
+      // The probe was one page; a driver may refuse to pin as many as a model has.
+      if (context_.options().weights != WeightMode::Auto || *place_ == WeightPlace::DeviceMemory ||
+          error.kind() != ErrorKind::OutOfMemory) {
+        throw;
+      }
+      log::warn(kLog, "no more weights are read in place", {{"reason", error.what()}});
+      place_ =
+          *place_ == WeightPlace::FilePages ? WeightPlace::HostMemory : WeightPlace::DeviceMemory;
+    }
+  }
+}
+
+Imported WeightLoader::put(const HostPieces& pieces,
+                           const std::shared_ptr<const HostMemory>& owner,
+                           uint64_t split_unit,
+                           uint64_t unit,
+                           const std::string& label) {
   if (*place_ == WeightPlace::FilePages) {
-    if (const auto bound = bind_file(run, owner, unit, label)) {
+    if (const auto bound = bind_file(pieces, owner, unit, label)) {
       return *bound;
     }
   }
-  const bool host = *place_ != WeightPlace::DeviceMemory && run.bytes() > kSmall &&
+  const bool host = *place_ != WeightPlace::DeviceMemory && pieces.bytes() > kSmall &&
                     context_.limits().max_binding_bytes >= host_page();
-  return {host ? fill_host(run, split_unit, label) : fill_device(run, split_unit, label)};
+  return {host ? fill_host(pieces, split_unit, label) : fill_device(pieces, split_unit, label)};
 }
 
 std::optional<Imported> WeightLoader::bind_file(const HostPieces& pieces,

@@ -34,6 +34,11 @@ class WeightLoader {
 
  private:
   WeightPlace decide(HostPiece page) const;
+  Imported put(const HostPieces& pieces,
+               const std::shared_ptr<const HostMemory>& owner,
+               uint64_t split_unit,
+               uint64_t unit,
+               const std::string& label);
   std::optional<Imported> bind_file(const HostPieces& pieces,
                                     const std::shared_ptr<const HostMemory>& owner,
                                     uint64_t unit,
