@@ -136,6 +136,7 @@ class Loop {
     }
     accept(which, sample(which, model_.forward(rows, cache_)));
     ++out_.stats.decode_steps;
+    ++out_.stats.host_steps;
   }
 
   /// Steps whose tokens stay on the device, until one of the requests is done. The host reads ids

@@ -30,6 +30,9 @@ std::string summary(const Stats& stats) {
     text += fmt::format(" · {} dispatches a token",
                         stats.decode_dispatches / static_cast<uint64_t>(stats.decode_steps));
   }
+  if (stats.host_steps > 0) {
+    text += fmt::format(" · {} steps drawn on the host", stats.host_steps);
+  }
   return text;
 }
 

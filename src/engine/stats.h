@@ -15,6 +15,7 @@ struct Stats {
   int64_t decode_steps = 0;
   uint64_t decode_dispatches = 0;  ///< of all decode steps together
   uint64_t decode_readbacks = 0;
+  int64_t host_steps = 0;  ///< whose tokens the host drew from the logits: slower
 
   double prefill_rate() const;  ///< tokens a second; 0 if unknown
   double decode_rate() const;

@@ -92,6 +92,9 @@ TEST(Stats, TextAndRates) {
       summary(stats),
       "prompt 36 tokens in 0.50 s (72.0 tokens/s) · answer 64 tokens in 2.50 s (31.5 tokens/s)"
       " · 100 dispatches a token");
+  stats.host_steps = 2;
+  EXPECT_TRUE(summary(stats).ends_with(" · 2 steps drawn on the host"));
+  stats.host_steps = 0;
   stats.decode_steps = 0;
   stats.decode_dispatches = 0;
   EXPECT_EQ(summary(stats), "prompt 36 tokens in 0.50 s (72.0 tokens/s)");

@@ -76,8 +76,9 @@ bool cache_fits(const View& cache) {
 /// Whether attention_step takes these operands; others go the long way.
 bool step_takes(const RopeAttentionArgs& args, const View& y, const Limits& limits) {
   const int64_t dim = args.q.dim(2);
-  if (!args.lone || !use_subgroups(limits) || dim > 256 || lanes_for(dim) > limits.subgroup_min ||
-      dim % (args.interleaved ? 8 : 16) != 0 || limits.max_workgroup_bytes < kWorkgroupBytes ||
+  if (!args.lone || !one_subgroup_size(limits) || dim > 256 ||
+      lanes_for(dim) > limits.subgroup_min || dim % (args.interleaved ? 8 : 16) != 0 ||
+      limits.max_workgroup_bytes < kWorkgroupBytes ||
       !std::has_single_bit(static_cast<uint64_t>(args.k_cache.dim(2)))) {
     return false;
   }

@@ -128,6 +128,10 @@ bool use_subgroups(const Limits& limits) {
   return limits.subgroup_min >= 4 && limits.subgroup_max <= 128;
 }
 
+bool one_subgroup_size(const Limits& limits) {
+  return use_subgroups(limits) && limits.subgroup_min == limits.subgroup_max;
+}
+
 uint32_t rows_a_workgroup(const Limits& limits) {
   return 256 / (use_subgroups(limits) ? limits.subgroup_max : 32);
 }

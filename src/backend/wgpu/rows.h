@@ -60,6 +60,8 @@ uint32_t real_kind(DType dtype, const char* op);
 
 /// Whether kernels may use subgroups, of whatever size the driver gives them within the limits.
 bool use_subgroups(const Limits& limits);
+/// The same, and the size is known when the kernel is compiled: {{SUBGROUP_SIZE}}.
+bool one_subgroup_size(const Limits& limits);
 /// Results a workgroup of 256 makes if each takes one subgroup, without subgroups 32 threads.
 uint32_t rows_a_workgroup(const Limits& limits);
 /// For kernels whose sums are made by teams of `team` threads: SUBGROUPS where they may use them, and
