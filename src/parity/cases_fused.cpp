@@ -261,6 +261,8 @@ void add_moe_tiles(Table& table) {
     // Beyond 64 KiB: several segments where bindings are that small.
     add("prefill_large", dtype, {80, 2, 6, 136, 200}, true);
   }
+  // More pairs than moe_group sorts at a time.
+  add("65536_pairs", DType::BF16, {16500, 4, 6, 8, 8}, true);
 }
 
 void add_moe(Table& table) {

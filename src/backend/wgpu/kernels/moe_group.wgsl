@@ -27,6 +27,19 @@ var<workgroup> counts: array<atomic<u32>, 1024>;
 var<workgroup> bits: array<atomic<u32>, 2048>;
 var<workgroup> sums: array<vec3<u32>, 256>;
 
+fn expert_of(pair: u32) -> u32 {
+  return min(experts[params.experts_offset + min(pair, params.pairs - 1u)], params.experts_count - 1u);
+}
+
+fn count(pair: u32, is: u32, expert: u32) {
+  if (pair < params.pairs) {
+    atomicAdd(&counts[is], 1u);
+    if (is == expert && pair < kPass) {
+      atomicOr(&bits[pair >> 5u], 1u << (pair & 31u));
+    }
+  }
+}
+
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>,
         @builtin(num_workgroups) groups: vec3<u32>,
@@ -38,9 +51,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   for (var e = thread; e < params.experts_count; e += 256u) {
     atomicStore(&counts[e], 0u);
   }
+  for (var i = thread; i < kWords; i += 256u) {
+    atomicStore(&bits[i], 0u);
+  }
   workgroupBarrier();
-  for (var p = thread; p < params.pairs; p += 256u) {
-    atomicAdd(&counts[min(experts[params.experts_offset + p], params.experts_count - 1u)], 1u);
+  // Four loads are under way at a time.
+  for (var p = thread; p < params.pairs; p += 1024u) {
+    let e = vec4<u32>(expert_of(p), expert_of(p + 256u), expert_of(p + 512u), expert_of(p + 768u));
+    count(p, e.x, expert);
+    count(p + 256u, e.y, expert);
+    count(p + 512u, e.z, expert);
+    count(p + 768u, e.w, expert);
   }
   workgroupBarrier();
 
@@ -60,6 +81,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   }
   workgroupBarrier();
   let start = sums[0];
+  workgroupBarrier();
   let mine = atomicLoad(&counts[expert]);
   if (expert == 0u && thread == 0u) {
     plan[params.plan_offset] = start.z;
@@ -73,17 +95,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
 
   var position = params.order_offset + start.x;
   for (var base = 0u; base < params.pairs; base += kPass) {
-    let end = min(params.pairs, base + kPass);
-    for (var i = thread; i < kWords; i += 256u) {
-      atomicStore(&bits[i], 0u);
-    }
-    workgroupBarrier();
-    for (var p = base + thread; p < end; p += 256u) {
-      if (experts[params.experts_offset + p] == expert) {
-        atomicOr(&bits[(p - base) >> 5u], 1u << (p & 31u));
+    if (base > 0u) {
+      for (var i = thread; i < kWords; i += 256u) {
+        atomicStore(&bits[i], 0u);
       }
+      workgroupBarrier();
+      for (var p = base + thread; p < min(params.pairs, base + kPass); p += 256u) {
+        if (expert_of(p) == expert) {
+          atomicOr(&bits[(p - base) >> 5u], 1u << (p & 31u));
+        }
+      }
+      workgroupBarrier();
     }
-    workgroupBarrier();
     // Eight words a thread; sums[].x becomes the number of pairs up to and with this thread's.
     var own = 0u;
     for (var i = thread * 8u; i < thread * 8u + 8u; i++) {
