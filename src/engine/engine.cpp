@@ -148,6 +148,7 @@ TextGeneration Engine::answer(std::span<const Request> requests, const TextSink&
   TextGeneration out;
   out.answers.resize(requests.size());
   std::vector<TextStream> streams;
+  streams.reserve(requests.size());
   for (const Request& request : requests) {
     streams.emplace_back(*tokenizer_, request.stop_strings);
   }

@@ -12,6 +12,7 @@ namespace {
 
 Tensors run_on(const Case& what, const Hosts& hosts, const Device& device) {
   Tensors inputs;
+  inputs.reserve(hosts.size());
   for (const Host& host : hosts) {
     inputs.push_back(to_tensor(host, device));
   }

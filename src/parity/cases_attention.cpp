@@ -107,6 +107,7 @@ struct Paged {
 Hosts paged_inputs(const Paged& s, DType dtype) {
   const int64_t row = s.pages / 2;
   Numbers table;
+  table.reserve(static_cast<size_t>(2 * row));
   for (int64_t i = 0; i < 2 * row; ++i) {
     table.push_back(static_cast<double>((i * 3 + 1) % (2 * row)));
   }

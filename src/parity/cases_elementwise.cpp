@@ -100,6 +100,7 @@ Case unary_case(const std::string& name, UnaryOp op, const std::string& what, Ho
   };
   out.reference = [row](const Hosts& in) {
     Numbers y;
+    y.reserve(in[0].values.size());
     for (const double x : in[0].values) {
       y.push_back(row.formula(x, row.a, row.b));
     }
@@ -148,6 +149,7 @@ template <typename F>
 Numbers broadcast_apply(const Host& x, const Host& y, F f) {
   const Shape shape = broadcast_shapes(x.shape, y.shape);
   Numbers out;
+  out.reserve(static_cast<size_t>(shape.elements()));
   for (int64_t i = 0; i < shape.elements(); ++i) {
     out.push_back(f(broadcast_at(x, shape, i), broadcast_at(y, shape, i)));
   }
@@ -234,6 +236,7 @@ void add_where(Table& table) {
     out.run = [](const Tensors& in, const Device&) { return Tensors{where(in[0], in[1], in[2])}; };
     out.reference = [](const Hosts& in) {
       Numbers y;
+      y.reserve(in[0].values.size());
       for (size_t i = 0; i < in[0].values.size(); ++i) {
         y.push_back(in[0].values[i] != 0 ? in[1].values[i] : in[2].values[i]);
       }
@@ -258,6 +261,7 @@ void add_scalar(Table& table, const std::string& name, Tensor (*op)(const Tensor
     out.run = [op](const Tensors& in, const Device&) { return Tensors{op(in[0], 2.0)}; };
     out.reference = [f](const Hosts& in) {
       Numbers y;
+      y.reserve(in[0].values.size());
       for (const double x : in[0].values) {
         y.push_back(f(x, 2.0));
       }

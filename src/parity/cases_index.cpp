@@ -108,6 +108,7 @@ void add_gather(Table& table) {
   narrow.run = [](const Tensors& in, const Device&) { return Tensors{gather(in[0], -1, in[1])}; };
   narrow.reference = [](const Hosts& in) {
     Numbers y;
+    y.reserve(18);
     for (int64_t i = 0; i < 18; ++i) {
       y.push_back(in[0].values[at(i / 9 * 7 + static_cast<int64_t>(in[1].values[at(i)]))]);
     }

@@ -64,6 +64,7 @@ Numbers reduce_along(const Host& x, int axis, Formula formula) {
   Numbers out;
   for (int64_t i = 0; i < outputs; ++i) {
     Numbers row;
+    row.reserve(static_cast<size_t>(length));
     for (int64_t j = 0; j < length; ++j) {
       row.push_back(x.values[static_cast<size_t>((i / inner * length + j) * inner + i % inner)]);
     }

@@ -226,6 +226,7 @@ void add_joins(Table& table) {
                                 },
                                 [](const Hosts& in) {
                                   Numbers y;
+                                  y.reserve(36);
                                   for (size_t i = 0; i < 36; ++i) {
                                     y.push_back(in[0].values[i / 9 % 2 * 3 + i % 3]);
                                   }

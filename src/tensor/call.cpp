@@ -59,6 +59,7 @@ Tensor Call::output(const Shape& shape, DType dtype) const {
 
 void Call::refuse(ErrorKind kind, const std::string& text) const {
   std::vector<std::string> list;
+  list.reserve(operands_.size());
   for (const auto& [name, tensor] : operands_) {
     list.push_back(
         fmt::format("{} {} {}", name, dtype_name(tensor->dtype()), to_string(tensor->shape())));

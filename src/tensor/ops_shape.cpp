@@ -48,6 +48,7 @@ Tensor cat(std::span<const Tensor> parts, int axis) {
 Tensor stack(std::span<const Tensor> parts, int axis) {
   require_parts("stack", parts);
   std::vector<Tensor> raised;
+  raised.reserve(parts.size());
   for (const Tensor& part : parts) {
     raised.push_back(part.unsqueeze(axis));
   }

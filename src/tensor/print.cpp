@@ -98,7 +98,7 @@ class Printer {
     for (int64_t i = 0; i < shape_[-1]; ++i) {
       std::string item = format_(values_[next_++]);
       if (is_cut(shape_.rank() - 1) && i == kEdge) {
-        item = "..., " + item;
+        item.insert(0, "..., ");
       }
       if (i > 0) {
         const bool wrap = column + item.size() + 2 > kLine;

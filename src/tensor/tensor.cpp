@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/assert.h"
 #include "tensor/call.h"
 #include "tensor/transfer.h"
 
@@ -143,6 +144,13 @@ std::unique_ptr<Readback> Tensor::read_later() const {
   }
   return device().backend().read_later(view_.storage, static_cast<uint64_t>(layout().offset) * 4,
                                        static_cast<uint64_t>(elements()) * 4);
+}
+
+// --- What it is ---------------------------------------------------------------------------------
+
+const Device& Tensor::device() const {
+  CANDELA_ASSERT(device_, "an undefined tensor has no device");
+  return *device_;
 }
 
 // --- Views
@@ -392,6 +400,7 @@ std::vector<std::vector<T>> Tensor::to_vec2() const {
   call.require_rank(*this, 2);
   const std::vector<T> all = to_vec<T>();
   std::vector<std::vector<T>> out;
+  out.reserve(static_cast<size_t>(dim(0)));
   for (int64_t i = 0; i < dim(0); ++i) {
     out.emplace_back(all.begin() + i * dim(1), all.begin() + (i + 1) * dim(1));
   }
@@ -404,6 +413,7 @@ std::vector<std::vector<std::vector<T>>> Tensor::to_vec3() const {
   call.require_rank(*this, 3);
   const std::vector<std::vector<T>> rows = flatten(0, 1).to_vec2<T>();
   std::vector<std::vector<std::vector<T>>> out;
+  out.reserve(static_cast<size_t>(dim(0)));
   for (int64_t i = 0; i < dim(0); ++i) {
     out.emplace_back(rows.begin() + i * dim(1), rows.begin() + (i + 1) * dim(1));
   }

@@ -57,7 +57,7 @@ class Tensor {
   int rank() const { return view_.layout.rank(); }
   int64_t elements() const { return view_.layout.elements(); }
   DType dtype() const { return view_.dtype; }
-  const Device& device() const { return *device_; }
+  const Device& device() const;
   const Layout& layout() const { return view_.layout; }
   const View& view() const { return view_; }
   bool is_contiguous() const { return view_.layout.is_contiguous(); }

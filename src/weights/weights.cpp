@@ -100,8 +100,8 @@ bool Weights::contains(std::string_view name) const {
 
 const WeightInfo& Weights::require(std::string_view name) const {
   const std::string full = full_name(name);
-  if (is_synthetic()) {
-    return state_->synthetic->info(full);
+  if (auto& synthetic = state_->synthetic) {
+    return synthetic->info(full);
   }
   const std::string in_file = rename_ ? (*rename_)(full) : full;
   if (const WeightInfo* info = state_->source->find(in_file)) {
@@ -141,8 +141,8 @@ Tensor Weights::load(std::span<const WeightInfo* const> pieces, const Shape& sha
 }
 
 Tensor Weights::get(std::string_view name, const Shape& expected) const {
-  if (is_synthetic()) {
-    Tensor made = state_->synthetic->make(full_name(name), expected, inputs_of(expected), device());
+  if (auto& synthetic = state_->synthetic) {
+    Tensor made = synthetic->make(full_name(name), expected, inputs_of(expected), device());
     state_->advance(made.view().storage->bytes());
     return made;
   }
@@ -170,9 +170,9 @@ Tensor Weights::get_stacked(int64_t count, std::string_view name, const Shape& e
          prefix_, name);
   }
   const Shape stacked = expected.inserted(0, count);
-  if (is_synthetic()) {
-    Tensor made = state_->synthetic->make(full_name(fmt::format("*.{}", name)), stacked,
-                                          inputs_of(expected), device());
+  if (auto& synthetic = state_->synthetic) {
+    Tensor made = synthetic->make(full_name(fmt::format("*.{}", name)), stacked,
+                                  inputs_of(expected), device());
     state_->advance(made.view().storage->bytes());
     return made;
   }
@@ -205,9 +205,9 @@ Tensor Weights::get_joined(std::span<const std::string> names,
   for (const Shape& shape : expected.subspan(1)) {
     joined[0] += shape[0];
   }
-  if (is_synthetic()) {
-    Tensor made = state_->synthetic->make(full_name(fmt::format("{}", fmt::join(names, "+"))),
-                                          joined, inputs_of(expected.front()), device());
+  if (auto& synthetic = state_->synthetic) {
+    Tensor made = synthetic->make(full_name(fmt::format("{}", fmt::join(names, "+"))), joined,
+                                  inputs_of(expected.front()), device());
     state_->advance(made.view().storage->bytes());
     return made;
   }

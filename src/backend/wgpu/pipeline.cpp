@@ -71,6 +71,7 @@ const Pipelines::Layout& Pipelines::layout(size_t operands, uint32_t written) {
     return found->second;
   }
   std::vector<WGPUBindGroupLayoutEntry> entries;
+  entries.reserve(operands + 1);
   for (uint32_t i = 0; i < operands; ++i) {
     entries.push_back(storage_entry(i, (written >> i & 1u) != 0));
   }

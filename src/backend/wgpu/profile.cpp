@@ -76,6 +76,7 @@ void Profiler::collect() {
 
 std::vector<KernelTime> Profiler::take() {
   std::vector<KernelTime> times;
+  times.reserve(sums_.size());
   for (auto& [name, time] : sums_) {
     times.push_back(std::move(time));
   }
