@@ -24,10 +24,11 @@ std::string error_of(ErrorKind kind, Body&& body) {
   return "nothing was thrown";
 }
 
-/// A CPU backend of two threads and short ways to make and read views.
+/// A CPU backend, of two threads if nothing else is said, and short ways to make and read views.
 class Cpu {
  public:
-  Cpu() : backend_(make_cpu_backend(2)) {}
+  explicit Cpu(int threads = 2, Precision precision = Precision::Exact)
+      : backend_(make_cpu_backend(threads, precision)) {}
   Backend& operator*() const { return *backend_; }
   Backend* operator->() const { return backend_.get(); }
 

@@ -1,9 +1,9 @@
 #include <cmath>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/dot_rows.h"
 #include "backend/cpu/loops.h"
 #include "backend/cpu/simd.h"
-#include "backend/cpu/softmax.h"
 #include "backend/cpu/storage.h"
 #include "base/error.h"
 #include "base/q8.h"
@@ -46,47 +46,166 @@ void store_row(const float* values, const View& cache, std::byte* to, int64_t of
   }
 }
 
-/// Everything one query token needs, for one key/value head and the query heads that share it.
-struct Attention {
-  const AttentionArgs& args;
-  Cache keys, values;
-  const uint32_t* pages;
-  int64_t group, page_size, dim;
+/// The rows of one sequence and head, kept from one query to the next: neighbours see nearly the
+/// same positions.
+class CacheRows {
+ public:
+  CacheRows(const Cache& cache, const View& pages, const uint32_t* numbers)
+      : cache_(cache),
+        page_size_(cache.layout.shape[2]),
+        numbers_stride_(pages.layout.stride(0)),
+        numbers_(numbers) {}
 
-  int64_t page_of(const Span& span, int64_t position) const {
-    return pages[span.sequence * args.pages.layout.stride(0) + position / page_size];
+  /// Of all positions in `span`.
+  std::span<const std::byte* const> of(const Span& span, int64_t head) {
+    if (span.sequence != sequence_ || span.begin != begin_ || head != head_) {
+      sequence_ = span.sequence;
+      begin_ = span.begin;
+      head_ = head;
+      rows_.clear();
+    }
+    for (int64_t at = begin_ + static_cast<int64_t>(rows_.size()); at < span.end; ++at) {
+      const uint32_t page = numbers_[sequence_ * numbers_stride_ + at / page_size_];
+      rows_.push_back(cache_.row(page, head_, at % page_size_));
+    }
+    return {rows_.data(), static_cast<size_t>(std::max<int64_t>(span.end - span.begin, 0))};
   }
 
-  /// y rows [group][dim], step 1. `scores` has room for group * (end - begin).
-  void run(const Span& span,
-           int64_t head,
-           const float* const* q,
-           float* const* y,
-           std::vector<float>& scores) const {
-    const int64_t length = std::max<int64_t>(span.end - span.begin, 0);
-    scores.resize(static_cast<size_t>(group * length));
-    const auto dot = simd().dot(keys.dtype);
-    for (int64_t s = 0; s < length; ++s) {
-      const int64_t position = span.begin + s;
-      const std::byte* key = keys.row(page_of(span, position), head, position % page_size);
-      for (int64_t i = 0; i < group; ++i) {
-        scores[static_cast<size_t>(i * length + s)] = args.scale * dot(q[i], key, dim);
-      }
+ private:
+  const Cache& cache_;
+  int64_t page_size_, numbers_stride_;
+  const uint32_t* numbers_;
+  int64_t sequence_ = -1, begin_ = -1, head_ = -1;
+  std::vector<const std::byte*> rows_;
+};
+
+/// The query heads of one token that share a key/value head.
+struct Queries {
+  std::span<const float* const> q;
+  std::span<float* const> y;         // gapless rows
+  std::span<float* const> log_sums;  // of exp(score), to join parts by
+};
+
+/// Attention over part of the positions that a token sees.
+class Attention {
+ public:
+  Attention(const AttentionArgs& args,
+            const Cache& keys,
+            const Cache& values,
+            const uint32_t* pages)
+      : scale_(args.scale),
+        dim_(args.q.dim(2)),
+        key_type_(keys.dtype),
+        value_type_(values.dtype),
+        keys_(keys, args.pages, pages),
+        values_(values, args.pages, pages) {}
+
+  void run(const Span& span, int64_t head, const Queries& queries) {
+    const auto keys = keys_.of(span, head);
+    const auto values = values_.of(span, head);
+    const size_t length = keys.size();
+    scores_.resize(queries.q.size() * length);
+    std::vector<float*> rows;
+    for (size_t i = 0; i < queries.q.size(); ++i) {
+      rows.push_back(scores_.data() + i * length);
     }
-    for (int64_t i = 0; i < group; ++i) {
-      softmax_row(scores.data() + i * length, length, scores.data() + i * length);
-      std::fill_n(y[i], dim, 0.0f);
+    std::vector<float*> at(rows.size());
+    for (size_t s = 0; s < length; s += kBlock) {
+      std::ranges::transform(rows, at.begin(), [&](float* row) { return row + s; });
+      dot_rows(queries.q, dim_, key_type_, keys.subspan(s, std::min(kBlock, length - s)),
+               {at.data()});
     }
-    const auto axpy = simd().axpy(values.dtype);
-    for (int64_t s = 0; s < length; ++s) {
-      const int64_t position = span.begin + s;
-      const std::byte* value = values.row(page_of(span, position), head, position % page_size);
-      for (int64_t i = 0; i < group; ++i) {
-        axpy(scores[static_cast<size_t>(i * length + s)], value, dim, y[i]);
-      }
+    for (float& score : scores_) {
+      score *= scale_;
     }
+    for (size_t i = 0; i < rows.size(); ++i) {
+      *queries.log_sums[i] = simd().softmax(rows[i], static_cast<int64_t>(length), rows[i]);
+      std::fill_n(queries.y[i], dim_, 0.0f);
+    }
+    for (size_t s = 0; s < length; s += kBlock) {
+      std::ranges::transform(rows, at.begin(), [&](float* row) { return row + s; });
+      simd()
+          .of(value_type_)
+          .mix(at.data(), static_cast<int>(at.size()), values.data() + s,
+               static_cast<int64_t>(std::min(kBlock, length - s)), dim_, queries.y.data());
+    }
+  }
+
+ private:
+  // Positions whose rows stay in the second cache while all query heads pass by.
+  static constexpr size_t kBlock = 512;
+
+  float scale_;
+  int64_t dim_;
+  DType key_type_, value_type_;
+  CacheRows keys_, values_;
+  std::vector<float> scores_;
+};
+
+/// How the work is cut: by token and key/value head, and by parts of the span where that is too
+/// little for all threads, as for one token after a long prompt.
+struct Split {
+  struct Task {
+    int64_t kv_head, token, part;
+  };
+
+  int64_t tokens, heads, kv_heads, group, parts = 1;
+
+  Split(const AttentionArgs& args, const std::vector<Span>& spans, int threads)
+      : tokens(args.q.dim(0)),
+        heads(args.q.dim(1)),
+        kv_heads(args.k_cache.dim(1)),
+        group(heads / kv_heads) {
+    constexpr int64_t kLeast = 256;  // positions worth a part
+    int64_t longest = 0;
+    for (const Span& span : spans) {
+      longest = std::max(longest, span.end - span.begin);
+    }
+    const int64_t wanted = 2 * threads / (tokens * kv_heads);
+    parts = std::max<int64_t>(std::min(wanted, longest / kLeast), 1);
+  }
+
+  int64_t tasks() const { return tokens * kv_heads * parts; }
+  /// Neighbours share a head, so that its rows stay cached.
+  Task task(int64_t i) const { return {i / parts / tokens, i / parts % tokens, i % parts}; }
+  int64_t rows() const { return tokens * heads * parts; }
+  int64_t row(int64_t token, int64_t head, int64_t part) const {
+    return (token * heads + head) * parts + part;
+  }
+  Span span(const Span& all, int64_t part) const {
+    const int64_t length = std::max<int64_t>(all.end - all.begin, 0);
+    return {all.begin + length * part / parts, all.begin + length * (part + 1) / parts,
+            all.sequence};
   }
 };
+
+/// y = the parts of each token and head, weighted by their sums.
+void join(ThreadPool& pool,
+          const Split& split,
+          const float* partial,
+          float* log_sums,
+          const View& y,
+          std::byte* y_data) {
+  const int64_t dim = y.dim(2);
+  pool.parallel_for(
+      split.tokens * split.heads, row_grain(dim * split.parts), [&](int64_t begin, int64_t end) {
+        std::vector<const std::byte*> parts(static_cast<size_t>(split.parts));
+        FloatRow out("attention", y, y_data);
+        for (int64_t row = begin; row < end; ++row) {
+          float* weights = log_sums + row * split.parts;
+          simd().softmax(weights, split.parts, weights);
+          for (int64_t p = 0; p < split.parts; ++p) {
+            parts[static_cast<size_t>(p)] =
+                reinterpret_cast<const std::byte*>(partial + (row * split.parts + p) * dim);
+          }
+          const int64_t offset = row_offset(y.layout, row);
+          float* to = out.at(offset);
+          std::fill_n(to, dim, 0.0f);
+          simd().of(DType::F32).mix(&weights, 1, parts.data(), split.parts, dim, &to);
+          out.done(offset);
+        }
+      });
+}
 
 /// Reads the spans and checks that every page they need exists.
 std::vector<Span> checked_spans(const AttentionArgs& args, const uint32_t* pages) {
@@ -128,40 +247,43 @@ void CpuBackend::attention(const AttentionArgs& args, const View& y) {
   const auto* pages =
       reinterpret_cast<const uint32_t*>(input(args.pages, "attention")) + args.pages.layout.offset;
   const std::vector<Span> spans = checked_spans(args, pages);
-  const int64_t kv_heads = args.k_cache.dim(1);
+  const Split split(args, spans, pool_.threads());
   const int64_t dim = args.q.dim(2);
-  const int64_t group = args.q.dim(1) / kv_heads;
-  const Attention attention{
-      args, Cache(args.k_cache), Cache(args.v_cache), pages, group, args.k_cache.dim(2), dim};
+  const bool direct = split.parts == 1 && y.dtype == DType::F32 && y.layout.stride(-1) == 1;
   const std::byte* q_data = input(args.q, "attention");
   std::byte* y_data = output(y, "attention");
-  const bool direct = y.dtype == DType::F32 && y.layout.stride(-1) == 1;
-  pool_.parallel_for(args.q.dim(0) * kv_heads, 1, [&](int64_t begin, int64_t end) {
-    std::vector<float> scores;
-    std::vector<float> q_buffer(static_cast<size_t>(group * dim));
-    std::vector<float> y_buffer(direct ? 0 : static_cast<size_t>(group * dim));
-    std::vector<const float*> q(static_cast<size_t>(group));
-    std::vector<float*> out(static_cast<size_t>(group));
+  std::vector<float> partial(direct ? 0 : static_cast<size_t>(split.rows() * dim));
+  std::vector<float> log_sums(static_cast<size_t>(split.rows()));
+  const Cache keys(args.k_cache);
+  const Cache values(args.v_cache);
+  pool_.parallel_for(split.tasks(), 1, [&](int64_t begin, int64_t end) {
+    Attention attention(args, keys, values, pages);
+    std::vector<float> q_buffer(static_cast<size_t>(split.group * dim));
+    std::vector<const float*> q(static_cast<size_t>(split.group));
+    std::vector<float*> out(q.size());
+    std::vector<float*> sums(q.size());
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t token = i / kv_heads;
-      const int64_t first = i % kv_heads * group;
-      const auto offset = [&](const Layout& layout, int64_t head) {
-        return layout.offset + token * layout.stride(0) + head * layout.stride(1);
-      };
-      for (int64_t h = 0; h < group; ++h) {
+      const Split::Task task = split.task(i);
+      for (int64_t h = 0; h < split.group; ++h) {
         const auto at = static_cast<size_t>(h);
-        q[at] = floats_of("attention", args.q.dtype, q_data, offset(args.q.layout, first + h),
+        const int64_t head = task.kv_head * split.group + h;
+        const int64_t row = split.row(task.token, head, task.part);
+        const auto offset = [&](const Layout& layout) {
+          return layout.offset + task.token * layout.stride(0) + head * layout.stride(1);
+        };
+        q[at] = floats_of("attention", args.q.dtype, q_data, offset(args.q.layout),
                           args.q.layout.stride(2), dim, q_buffer.data() + h * dim);
-        out[at] = direct ? reinterpret_cast<float*>(y_data) + offset(y.layout, first + h)
-                         : y_buffer.data() + h * dim;
+        out[at] = direct ? reinterpret_cast<float*>(y_data) + offset(y.layout)
+                         : partial.data() + row * dim;
+        sums[at] = &log_sums[static_cast<size_t>(row)];
       }
-      attention.run(spans[static_cast<size_t>(token)], i % kv_heads, q.data(), out.data(), scores);
-      for (int64_t h = 0; !direct && h < group; ++h) {
-        store_floats("attention", out[static_cast<size_t>(h)], y.dtype, y_data,
-                     offset(y.layout, first + h), y.layout.stride(2), dim);
-      }
+      attention.run(split.span(spans[static_cast<size_t>(task.token)], task.part), task.kv_head,
+                    {q, out, sums});
     }
   });
+  if (!direct) {
+    join(pool_, split, partial.data(), log_sums.data(), y, y_data);
+  }
 }
 
 void CpuBackend::kv_write(const View& x, const View& slots, const View& cache) {

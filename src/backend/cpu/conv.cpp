@@ -113,7 +113,7 @@ void convolve_depthwise(ThreadPool& pool,
   pool.parallel_for(grid.out, row_grain(grid.width * taps), [&](int64_t begin, int64_t end) {
     std::vector<float> w(static_cast<size_t>(taps));
     for (int64_t o = begin; o < end; ++o) {
-      simd().widen(weight.dtype())(weight.row(o), taps, w.data());
+      simd().of(weight.dtype()).widen(weight.row(o), taps, w.data());
       const float* from = x + o / per_channel * grid.width;
       float* to = y + o * grid.out_width;
       for (int64_t t = 0; t < grid.out_width; ++t) {
@@ -180,24 +180,36 @@ struct TransposedChannel {
     const int64_t outputs = args.weight.dim(1);
     const int64_t channels = args.x.dim(1) / args.groups;
     const int64_t first = o / outputs * channels;
+    std::vector<float> line(static_cast<size_t>(taps));
     factors.resize(static_cast<size_t>(channels * taps));
-    sums.resize(static_cast<size_t>(time));
+    sums.assign(static_cast<size_t>(time * taps), 0.0f);
+    std::vector<const std::byte*> lines;
     for (int64_t c = 0; c < channels; ++c) {
-      simd().widen(weight.dtype())(weight.row((first + c) * outputs + o % outputs), taps,
-                                   factors.data() + c * taps);
+      simd()
+          .of(weight.dtype())
+          .widen(weight.row((first + c) * outputs + o % outputs), taps, line.data());
+      for (int64_t k = 0; k < taps; ++k) {
+        factors[static_cast<size_t>(k * channels + c)] = line[static_cast<size_t>(k)];
+      }
+      lines.push_back(reinterpret_cast<const std::byte*>(
+          x.data() + (batch * args.x.dim(1) + first + c) * time));
     }
+    std::vector<const float*> factor_rows;
+    std::vector<float*> sum_rows;
+    for (int64_t k = 0; k < taps; ++k) {
+      factor_rows.push_back(factors.data() + k * channels);
+      sum_rows.push_back(sums.data() + k * time);
+    }
+    simd()
+        .of(DType::F32)
+        .mix(factor_rows.data(), static_cast<int>(taps), lines.data(), channels, time,
+             sum_rows.data());
     std::fill_n(y, length, bias);
     for (int64_t k = 0; k < taps; ++k) {
-      std::fill(sums.begin(), sums.end(), 0.0f);
-      for (int64_t c = 0; c < channels; ++c) {
-        const float* line = x.data() + (batch * args.x.dim(1) + first + c) * time;
-        simd().axpy(DType::F32)(factors[static_cast<size_t>(c * taps + k)],
-                                reinterpret_cast<const std::byte*>(line), time, sums.data());
-      }
       for (int64_t t = 0; t < time; ++t) {
         const int64_t at = t * args.stride + k - args.trim_left;
         if (at >= 0 && at < length) {
-          y[at] += sums[static_cast<size_t>(t)];
+          y[at] += sum_rows[static_cast<size_t>(k)][t];
         }
       }
     }

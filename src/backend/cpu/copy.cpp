@@ -125,7 +125,7 @@ void load_block_run(DType dtype, const std::byte* from, int64_t stride, int64_t 
   if (is_float(dtype)) {
     load_floats("copy", dtype, from, 0, stride, count, to);
   } else {
-    simd().widen(dtype)(from, count, to);
+    simd().of(dtype).widen(from, count, to);
   }
 }
 

@@ -2,8 +2,12 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "backend/cpu/storage.h"
+#include "backend/limits.h"
+#include "base/bf16.h"
+#include "base/threads.h"
 
 namespace candela::cpu {
 
@@ -38,9 +42,46 @@ struct DotOutput {
 };
 
 /// Products of all x rows (n floats each) with weight rows [first + begin, first + end), summed in
-/// F32. Up to three x rows read each weight once, widened in registers; more go through register
-/// tiles over a small widened piece of the weight.
+/// F32. Weights are read once and widened in registers.
 void dot_rows(std::span<const float* const> x,
+              int64_t n,
+              const WeightRows& weight,
+              int64_t first,
+              int64_t begin,
+              int64_t end,
+              const DotOutput& y);
+
+/// Products with the rows at `w`: y.rows[r][o * y.step] = x[r] . w[o].
+void dot_rows(std::span<const float* const> x,
+              int64_t n,
+              DType dtype,
+              std::span<const std::byte* const> w,
+              const DotOutput& y);
+
+/// Rows of n floats that were rounded to BF16.
+class RoundedRows {
+ public:
+  RoundedRows(int64_t rows, int64_t n);
+
+  /// Elements [begin, ...) of one row.
+  void set(int64_t row, int64_t begin, std::span<const float> values);
+  std::span<const BFloat16* const> rows() const { return rows_; }
+
+ private:
+  std::vector<BFloat16> values_;
+  std::vector<const BFloat16*> rows_;
+  int64_t n_;
+};
+
+/// All elements of `x`.
+RoundedRows rounded(ThreadPool& pool, std::span<const float* const> x, int64_t n);
+
+/// Whether products of so many rows with such a weight are to be taken of rounded rows: that is
+/// asked for, gains time, and this processor has such products.
+bool rounds_rows(Precision precision, int64_t rows, DType weight);
+
+/// The same products with rows of x that were rounded to BF16.
+void dot_rows(std::span<const BFloat16* const> x,
               int64_t n,
               const WeightRows& weight,
               int64_t first,

@@ -35,7 +35,7 @@ void load_floats(const char* op,
     fail_dtype(op, dtype);
   }
   if (stride == 1) {
-    simd().widen(dtype)(data + dtype_bytes(dtype, 1) * offset, count, to);
+    simd().of(dtype).widen(data + dtype_bytes(dtype, 1) * offset, count, to);
   } else if (dtype == DType::F32) {
     load_strided(reinterpret_cast<const float*>(data) + offset, stride, count, to);
   } else if (dtype == DType::BF16) {
@@ -59,6 +59,10 @@ void store_floats(const char* op,
     }
   } else if (dtype == DType::BF16) {
     auto* to = reinterpret_cast<BFloat16*>(data) + offset;
+    if (stride == 1) {
+      simd().narrow(from, count, to);
+      return;
+    }
     for (int64_t i = 0; i < count; ++i) {
       to[i * stride] = to_bf16(from[i]);
     }

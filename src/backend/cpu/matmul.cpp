@@ -154,10 +154,17 @@ void CpuBackend::linear(const LinearArgs& args, const View& y) {
   }
   const int64_t step = y.layout.stride(1);
   const int64_t n = args.x.dim(1);
-  pool_.parallel_for(y.dim(1), weight_row_grain(n, y.dim(0)), [&](int64_t begin, int64_t end) {
-    dot_rows(x.rows(), n, weight, 0, begin, end, {rows.data(), step});
-    add_extras(args, bias, rows, step, begin, end);
-  });
+  const auto run = [&](auto x_rows) {
+    pool_.parallel_for(y.dim(1), weight_row_grain(n, y.dim(0)), [&](int64_t begin, int64_t end) {
+      dot_rows(x_rows, n, weight, 0, begin, end, {rows.data(), step});
+      add_extras(args, bias, rows, step, begin, end);
+    });
+  };
+  if (rounds_rows(precision_, y.dim(0), weight.dtype())) {
+    run(rounded(pool_, x.rows(), n).rows());
+  } else {
+    run(x.rows());
+  }
 }
 
 }  // namespace candela::cpu

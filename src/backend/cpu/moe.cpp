@@ -1,8 +1,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/dot_rows.h"
 #include "backend/cpu/loops.h"
-#include "backend/cpu/math.h"
-#include "backend/cpu/softmax.h"
+#include "backend/cpu/simd.h"
 #include "backend/cpu/storage.h"
 #include "backend/cpu/topk.h"
 
@@ -61,61 +60,99 @@ std::vector<T*> row_pointers(T* data, int64_t rows, int64_t stride) {
   return out;
 }
 
-/// hidden = silu(gate x) * up x for inner rows [begin, end) of one expert, all its tokens.
-void gate_up(const Routing& routing,
-             const Group& group,
-             const FloatRows& x,
-             int64_t n,
-             const WeightRows& gate,
-             const WeightRows& up,
-             int64_t inner,
-             int64_t begin,
-             int64_t end,
-             float* hidden) {
-  const auto pairs = static_cast<size_t>(group.count);
-  const int64_t width = end - begin;
-  std::vector<const float*> rows(pairs);
-  for (size_t i = 0; i < pairs; ++i) {
-    const int64_t token = routing.tokens[static_cast<size_t>(group.first) + i];
-    rows[i] = x.rows()[static_cast<size_t>(token)];
-  }
-  std::vector<float> ups(pairs * static_cast<size_t>(width));
-  const auto up_rows = row_pointers(ups.data(), group.count, width);
-  const auto gate_rows = row_pointers(hidden + group.first * inner + begin, group.count, inner);
-  const int64_t first = group.expert * inner + begin;
-  dot_rows(rows, n, gate, first, 0, width, {gate_rows.data()});
-  dot_rows(rows, n, up, first, 0, width, {up_rows.data()});
-  for (size_t i = 0; i < pairs; ++i) {
-    for (int64_t o = 0; o < width; ++o) {
-      gate_rows[i][o] = silu(gate_rows[i][o]) * up_rows[i][o];
-    }
-  }
-}
+/// The matrices of one call; X is float, or BFloat16 for rounded rows.
+struct Experts {
+  const Routing& routing;
+  WeightRows gate, up, down;
+  int64_t n, inner, outputs;
 
-/// Adds the weighted outputs [begin, end) of one expert to its tokens.
-void add_down(const Routing& routing,
-              const Group& group,
-              const float* hidden,
-              int64_t inner,
-              const WeightRows& down,
-              int64_t outputs,
-              int64_t begin,
-              int64_t end,
-              std::span<float* const> y,
-              int64_t step) {
-  const int64_t width = end - begin;
-  const auto rows = row_pointers(hidden + group.first * inner, group.count, inner);
-  std::vector<float> results(static_cast<size_t>(group.count * width));
-  const auto out = row_pointers(results.data(), group.count, width);
-  dot_rows(rows, inner, down, group.expert * outputs + begin, 0, width, {out.data()});
-  for (size_t i = 0; i < out.size(); ++i) {
-    const size_t pair = static_cast<size_t>(group.first) + i;
-    float* to = y[static_cast<size_t>(routing.tokens[pair])] + begin * step;
-    for (int64_t o = 0; o < width; ++o) {
-      to[o * step] += routing.weights[pair] * out[i][o];
+  Experts(const Routing& routes, const MoeArgs& args)
+      : routing(routes),
+        gate("moe", args.gate),
+        up("moe", args.up),
+        down("moe", args.down),
+        n(args.gate.dim(2)),
+        inner(args.gate.dim(1)),
+        outputs(args.down.dim(1)) {}
+
+  int64_t groups() const { return static_cast<int64_t>(routing.groups.size()); }
+
+  /// silu(gate x) * up x of all pairs: `put` receives a pair, its first inner row and the values.
+  template <typename X, typename Put>
+  void gate_up(ThreadPool& pool, std::span<const X* const> x, const Put& put) const {
+    pool.parallel_for(groups() * inner, row_grain(2 * n), [&](int64_t begin, int64_t end) {
+      while (begin < end) {
+        const int64_t from = begin % inner;
+        const int64_t to = std::min(inner, from + end - begin);
+        gate_up_rows(routing.groups[static_cast<size_t>(begin / inner)], x, from, to, put);
+        begin += to - from;
+      }
+    });
+  }
+
+  /// Adds the weighted outputs to y. Split by outputs, not by experts: each element of y is summed
+  /// by one thread, in one order.
+  template <typename X>
+  void add_down(ThreadPool& pool,
+                std::span<const X* const> hidden,
+                std::span<float* const> y,
+                int64_t step) const {
+    const int64_t work = inner * std::max<int64_t>(groups(), 1);
+    pool.parallel_for(outputs, row_grain(work), [&](int64_t begin, int64_t end) {
+      for (const Group& group : routing.groups) {
+        add_down_rows(group, hidden, begin, end, y, step);
+      }
+    });
+  }
+
+ private:
+  template <typename X, typename Put>
+  void gate_up_rows(const Group& group,
+                    std::span<const X* const> x,
+                    int64_t begin,
+                    int64_t end,
+                    const Put& put) const {
+    const int64_t width = end - begin;
+    std::vector<const X*> rows;
+    for (int64_t pair = group.first; pair < group.first + group.count; ++pair) {
+      rows.push_back(x[static_cast<size_t>(routing.tokens[static_cast<size_t>(pair)])]);
+    }
+    std::vector<float> gates(static_cast<size_t>(group.count * width));
+    std::vector<float> ups(gates.size());
+    const auto gate_rows = row_pointers(gates.data(), group.count, width);
+    const auto up_rows = row_pointers(ups.data(), group.count, width);
+    const int64_t first = group.expert * inner + begin;
+    const std::span<const X* const> all(rows);
+    dot_rows(all, n, gate, first, 0, width, {gate_rows.data()});
+    dot_rows(all, n, up, first, 0, width, {up_rows.data()});
+    simd().swiglu(gates.data(), ups.data(), group.count * width, gates.data());
+    for (size_t i = 0; i < rows.size(); ++i) {
+      put(group.first + static_cast<int64_t>(i), begin,
+          std::span<const float>(gate_rows[i], static_cast<size_t>(width)));
     }
   }
-}
+
+  template <typename X>
+  void add_down_rows(const Group& group,
+                     std::span<const X* const> hidden,
+                     int64_t begin,
+                     int64_t end,
+                     std::span<float* const> y,
+                     int64_t step) const {
+    const int64_t width = end - begin;
+    std::vector<float> results(static_cast<size_t>(group.count * width));
+    const auto out = row_pointers(results.data(), group.count, width);
+    const auto first = static_cast<size_t>(group.first);
+    dot_rows(hidden.subspan(first, out.size()), inner, down, group.expert * outputs + begin, 0,
+             width, {out.data()});
+    for (size_t i = 0; i < out.size(); ++i) {
+      float* to = y[static_cast<size_t>(routing.tokens[first + i])] + begin * step;
+      for (int64_t o = 0; o < width; ++o) {
+        to[o * step] += routing.weights[first + i] * out[i][o];
+      }
+    }
+  }
+};
 
 }  // namespace
 
@@ -136,7 +173,7 @@ void CpuBackend::moe_route(const MoeRouteArgs& args, const View& experts, const 
   for (int64_t token = 0; token < logits.dim(0); ++token) {
     load_floats("moe_route", logits.dtype, from, row_offset(logits.layout, token),
                 logits.layout.stride(1), n, row.data());
-    softmax_row(row.data(), n, row.data());
+    simd().softmax(row.data(), n, row.data());
     largest(row.data(), n, k, best.data(), places.data());
     float sum = 0.0f;
     for (const float value : best) {
@@ -163,33 +200,30 @@ void CpuBackend::moe(const MoeArgs& args, const View& y) {
     fill(y, 0.0);
   }
   const FloatRows x("moe", args.x);
-  const WeightRows gate("moe", args.gate);
-  const WeightRows up("moe", args.up);
-  const WeightRows down("moe", args.down);
-  const int64_t inner = args.gate.dim(1);
-  const int64_t n = args.gate.dim(2);
-  const int64_t outputs = args.down.dim(1);
-  const auto groups = static_cast<int64_t>(routing.groups.size());
-  std::vector<float> hidden(routing.tokens.size() * static_cast<size_t>(inner));
-  pool_.parallel_for(groups * inner, row_grain(2 * n), [&](int64_t begin, int64_t end) {
-    while (begin < end) {
-      const Group& group = routing.groups[static_cast<size_t>(begin / inner)];
-      const int64_t from = begin % inner;
-      const int64_t to = std::min(inner, from + end - begin);
-      gate_up(routing, group, x, n, gate, up, inner, from, to, hidden.data());
-      begin += to - from;
-    }
-  });
+  const Experts experts(routing, args);
+  const auto pairs = static_cast<int64_t>(routing.tokens.size());
   const auto rows = row_pointers(reinterpret_cast<float*>(output(y, "moe")) + y.layout.offset,
                                  y.dim(0), y.layout.stride(0));
-  // Split by outputs, not by experts: each element of y is summed by one thread, in one order.
-  pool_.parallel_for(outputs, row_grain(inner * std::max<int64_t>(groups, 1)),
-                     [&](int64_t begin, int64_t end) {
-                       for (const Group& group : routing.groups) {
-                         add_down(routing, group, hidden.data(), inner, down, outputs, begin, end,
-                                  rows, y.layout.stride(1));
-                       }
-                     });
+  const int64_t step = y.layout.stride(1);
+  const auto rounds = [&](const WeightRows& weight) {
+    return rounds_rows(precision_, y.dim(0), weight.dtype());
+  };
+  if (rounds(experts.gate) && rounds(experts.up) && rounds(experts.down)) {
+    const RoundedRows inputs = rounded(pool_, x.rows(), experts.n);
+    RoundedRows hidden(pairs, experts.inner);
+    experts.gate_up(pool_, inputs.rows(),
+                    [&](int64_t pair, int64_t begin, std::span<const float> values) {
+                      hidden.set(pair, begin, values);
+                    });
+    experts.add_down(pool_, hidden.rows(), rows, step);
+    return;
+  }
+  std::vector<float> hidden(static_cast<size_t>(pairs * experts.inner));
+  experts.gate_up(pool_, x.rows(), [&](int64_t pair, int64_t begin, std::span<const float> values) {
+    std::ranges::copy(values, hidden.data() + pair * experts.inner + begin);
+  });
+  const auto hidden_rows = row_pointers<const float>(hidden.data(), pairs, experts.inner);
+  experts.add_down(pool_, std::span<const float* const>(hidden_rows), rows, step);
 }
 
 }  // namespace candela::cpu

@@ -3,8 +3,7 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/loops.h"
-#include "backend/cpu/math.h"
-#include "backend/cpu/softmax.h"
+#include "backend/cpu/simd.h"
 #include "backend/cpu/storage.h"
 
 namespace candela::cpu {
@@ -78,31 +77,10 @@ void rotate(
 
 }  // namespace
 
-void softmax_row(const float* x, int64_t n, float* y) {
-  constexpr float kMasked = -std::numeric_limits<float>::infinity();
-  float top = kMasked;
-  for (int64_t i = 0; i < n; ++i) {
-    top = x[i] > top ? x[i] : top;
-  }
-  if (top == kMasked) {
-    std::fill_n(y, n, 0.0f);
-    return;
-  }
-  double sum = 0.0;
-  for (int64_t i = 0; i < n; ++i) {
-    y[i] = std::exp(x[i] - top);
-    sum += static_cast<double>(y[i]);
-  }
-  const auto scale = static_cast<float>(1.0 / sum);
-  for (int64_t i = 0; i < n; ++i) {
-    y[i] *= scale;
-  }
-}
-
 void CpuBackend::softmax(const View& x, const View& y) {
   count();
   map_rows(pool_, "softmax", x, y,
-           [n = x.dim(-1)](const float* row, float* to) { softmax_row(row, n, to); });
+           [n = x.dim(-1)](const float* row, float* to) { simd().softmax(row, n, to); });
 }
 
 void CpuBackend::log_softmax(const View& x, const View& y) {
@@ -210,9 +188,7 @@ void CpuBackend::swiglu(const View& gate, const View& up, const View& y) {
         const int64_t n = std::min(kChunk, run - i);
         const float* g = floats_of("swiglu", gate.dtype, gates, at[0] + i * sg, sg, n, buffer1);
         const float* u = floats_of("swiglu", up.dtype, ups, at[1] + i * su, su, n, buffer2);
-        for (int64_t j = 0; j < n; ++j) {
-          out[j] = silu(g[j]) * u[j];
-        }
+        simd().swiglu(g, u, n, out);
         store_floats("swiglu", out, y.dtype, to, at[2] + i * sy, sy, n);
       }
     });

@@ -1,141 +1,111 @@
+// The portable inner loops, and which table is used.
 #include "backend/cpu/simd.h"
 
+#include <bit>
+#include <cstdlib>
 #include <cstring>
+#include <string>
 #include <vector>
 
-#include "base/bf16.h"
+#include "backend/cpu/simd_exp.h"
+#include "base/error.h"
 
 namespace candela::cpu {
 
 namespace {
 
-constexpr int64_t kBlock = 32;
-// Partial sums of the portable loops: the compiler keeps them in whatever vectors there are.
-constexpr int64_t kLanes = 8;
+/// Four lanes that the compiler maps to what the processor has.
+struct Portable {
+  using Floats = float __attribute__((vector_size(16)));
+  using Ints = int32_t __attribute__((vector_size(16)));
+  using Bytes = std::array<int8_t, 16>;
+  static constexpr int kLanes = 4;
+  static constexpr int kDotWeights = 2;
+  static constexpr int kMixRows = 1;
 
-uint16_t load_u16(const std::byte* from) {
-  uint16_t value = 0;
-  std::memcpy(&value, from, sizeof(value));
-  return value;
-}
+  static Floats zero() { return Floats{}; }
+  static Floats set(float value) { return Floats{value, value, value, value}; }
+  static Floats load(const float* from) { return read<Floats>(from); }
+  static void store(float* to, Floats v) { std::memcpy(to, &v, sizeof(v)); }
+  static Floats add(Floats a, Floats b) { return a + b; }
+  static Floats mul(Floats a, Floats b) { return a * b; }
+  static Floats div(Floats a, Floats b) { return a / b; }
+  static Floats fma(Floats a, Floats b, Floats c) { return a * b + c; }
+  static void sums(const Floats* v, float* to) {
+    for (int i = 0; i < 4; ++i) {
+      to[i] = (v[i][0] + v[i][1]) + (v[i][2] + v[i][3]);
+    }
+  }
 
-struct LoadF32 {
-  static constexpr int64_t kStep = 1;
-  static void load(const std::byte* w, int64_t i, float* y) {
-    std::memcpy(y, w + i * 4, sizeof(float));
+  static Floats max(Floats a, Floats b) { return a > b ? a : b; }
+  static Floats min(Floats a, Floats b) { return a < b ? a : b; }
+  static Floats round(Floats v) {
+    // Adding 1.5 * 2^23 leaves no bits behind the point.
+    const Floats magic = set(12582912.0f);
+    return (v + magic) - magic;
+  }
+  static Floats power_of_two(Floats n) {
+    return std::bit_cast<Floats>((__builtin_convertvector(n, Ints) + 127) << 23);
+  }
+
+  static Floats from_f16(const std::byte* from) {
+    const auto h = read<std::array<Float16, 4>>(from);
+    return Floats{to_float(h[0]), to_float(h[1]), to_float(h[2]), to_float(h[3])};
+  }
+  static Floats from_bf16(const std::byte* from) {
+    const auto h = read<std::array<BFloat16, 4>>(from);
+    return Floats{to_float(h[0]), to_float(h[1]), to_float(h[2]), to_float(h[3])};
+  }
+
+  static float f16(const std::byte* from) { return to_float(read<Float16>(from)); }
+  static Bytes bytes(const std::byte* from) { return read<Bytes>(from); }
+  static Bytes low(Bytes both) {
+    for (int8_t& value : both) {
+      value = static_cast<int8_t>(value & 15);
+    }
+    return both;
+  }
+  static Bytes high(Bytes both) {
+    for (int8_t& value : both) {
+      value = static_cast<int8_t>((value >> 4) & 15);
+    }
+    return both;
+  }
+  static Floats floats(const Bytes& from, int at) {
+    const int8_t* b = from.data() + at * kLanes;
+    return Floats{static_cast<float>(b[0]), static_cast<float>(b[1]), static_cast<float>(b[2]),
+                  static_cast<float>(b[3])};
+  }
+
+ private:
+  template <typename T>
+  static T read(const void* from) {
+    T value;
+    std::memcpy(&value, from, sizeof(value));
+    return value;
   }
 };
 
-struct LoadF16 {
-  static constexpr int64_t kStep = 1;
-  static void load(const std::byte* w, int64_t i, float* y) {
-    *y = to_float(Float16{load_u16(w + i * 2)});
+const Simd& chosen() {
+  const char* name = std::getenv("CANDELA_SIMD");
+  if (name == nullptr || *name == '\0') {
+    return *simd_variants().back();
   }
-};
-
-struct LoadBf16 {
-  static constexpr int64_t kStep = 1;
-  static void load(const std::byte* w, int64_t i, float* y) {
-    *y = to_float(BFloat16{load_u16(w + i * 2)});
-  }
-};
-
-struct LoadQ8 {
-  static constexpr int64_t kStep = kBlock;
-  static void load(const std::byte* w, int64_t i, float* y) {
-    const std::byte* block = w + i / kBlock * block_bytes(DType::Q8_0);
-    const float d = to_float(Float16{load_u16(block)});
-    for (int64_t j = 0; j < kBlock; ++j) {
-      y[j] = d * static_cast<float>(static_cast<int8_t>(block[2 + j]));
+  std::string known;
+  for (const Simd* variant : simd_variants()) {
+    if (std::strcmp(variant->name, name) == 0) {
+      return *variant;
     }
+    known += known.empty() ? variant->name : std::string(", ") + variant->name;
   }
-};
-
-struct LoadQ4 {
-  static constexpr int64_t kStep = kBlock;
-  static void load(const std::byte* w, int64_t i, float* y) {
-    const std::byte* block = w + i / kBlock * block_bytes(DType::Q4_0);
-    const float d = to_float(Float16{load_u16(block)});
-    for (int64_t j = 0; j < kBlock / 2; ++j) {
-      const auto both = static_cast<uint8_t>(block[2 + j]);
-      y[j] = d * static_cast<float>((both & 15) - 8);
-      y[j + kBlock / 2] = d * static_cast<float>((both >> 4) - 8);
-    }
-  }
-};
-
-struct LoadQ41 {
-  static constexpr int64_t kStep = kBlock;
-  static void load(const std::byte* w, int64_t i, float* y) {
-    const std::byte* block = w + i / kBlock * block_bytes(DType::Q4_1);
-    const float d = to_float(Float16{load_u16(block)});
-    const float m = to_float(Float16{load_u16(block + 2)});
-    for (int64_t j = 0; j < kBlock / 2; ++j) {
-      const auto both = static_cast<uint8_t>(block[4 + j]);
-      y[j] = d * static_cast<float>(both & 15) + m;
-      y[j + kBlock / 2] = d * static_cast<float>(both >> 4) + m;
-    }
-  }
-};
-
-template <typename Load>
-void widen(const std::byte* w, int64_t n, float* y) {
-  for (int64_t i = 0; i < n; i += Load::kStep) {
-    Load::load(w, i, y + i);
-  }
-}
-
-template <typename Load>
-float dot(const float* x, const std::byte* w, int64_t n) {
-  float sums[kLanes] = {};
-  float piece[kBlock];
-  for (int64_t i = 0; i < n; i += kBlock) {
-    const int64_t count = n - i < kBlock ? n - i : kBlock;
-    for (int64_t j = 0; j < count; j += Load::kStep) {
-      Load::load(w, i + j, piece + j);
-    }
-    for (int64_t j = 0; j < count; ++j) {
-      sums[j % kLanes] += x[i + j] * piece[j];
-    }
-  }
-  return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
-}
-
-template <typename Load>
-void axpy(float a, const std::byte* x, int64_t n, float* y) {
-  float piece[kBlock];
-  for (int64_t i = 0; i < n; i += kBlock) {
-    const int64_t count = n - i < kBlock ? n - i : kBlock;
-    for (int64_t j = 0; j < count; j += Load::kStep) {
-      Load::load(x, i + j, piece + j);
-    }
-    for (int64_t j = 0; j < count; ++j) {
-      y[i + j] += a * piece[j];
-    }
-  }
-}
-
-void tile(const float* const* x, const float* w, int64_t w_stride, int64_t n, float* sums) {
-  for (int i = 0; i < kTileX; ++i) {
-    for (int j = 0; j < kTileW; ++j) {
-      sums[i * kTileW + j] =
-          dot<LoadF32>(x[i], reinterpret_cast<const std::byte*>(w + j * w_stride), n);
-    }
-  }
+  fail(ErrorKind::InvalidArgument, Subject::Usage,
+       "CANDELA_SIMD is '{}', but this processor runs {}; set one of these or none.", name, known);
 }
 
 }  // namespace
 
 const Simd& simd_portable() {
-  static constexpr Simd kTable = {
-      "portable",
-      {dot<LoadF32>, dot<LoadF16>, dot<LoadBf16>, nullptr, nullptr, nullptr, nullptr, dot<LoadQ8>,
-       dot<LoadQ4>, dot<LoadQ41>},
-      {widen<LoadF32>, widen<LoadF16>, widen<LoadBf16>, nullptr, nullptr, nullptr, nullptr,
-       widen<LoadQ8>, widen<LoadQ4>, widen<LoadQ41>},
-      {axpy<LoadF32>, axpy<LoadF16>, axpy<LoadBf16>, nullptr, nullptr, nullptr, nullptr,
-       axpy<LoadQ8>, axpy<LoadQ4>, axpy<LoadQ41>},
-      tile};
+  static constexpr Simd kTable = table_of<Portable>("portable");
   return kTable;
 }
 
@@ -148,6 +118,9 @@ std::span<const Simd* const> simd_variants() {
       all.push_back(&simd_avx2());
       if (__builtin_cpu_supports("avx512f")) {
         all.push_back(&simd_avx512());
+        if (__builtin_cpu_supports("avx512bf16")) {
+          all.push_back(&simd_avx512_bf16());
+        }
       }
     }
 #endif
@@ -157,7 +130,7 @@ std::span<const Simd* const> simd_variants() {
 }
 
 const Simd& simd() {
-  static const Simd& best = *simd_variants().back();
+  static const Simd& best = chosen();
   return best;
 }
 

@@ -1,5 +1,5 @@
-// Inner loops for AVX-512 (foundation only). Each function carries its instruction set itself, so
-// the file needs no compiler flags and the program starts on any x86-64.
+// Inner loops for AVX-512 (foundation only), and with its products of BF16 pairs. As in
+// simd_avx2.cpp a pragma asks for the instruction set.
 #include "backend/cpu/simd.h"
 
 #if defined(__x86_64__)
@@ -12,232 +12,161 @@
 
 #include <immintrin.h>
 
-#include <cstring>
-
 #include "base/bf16.h"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx2,fma,f16c"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx2,fma,f16c")
+#endif
+
+#include "backend/cpu/simd_exp.h"
 
 namespace candela::cpu {
 
 namespace {
 
-constexpr int64_t kBlock = 32;
-
-// 32 weights, widened.
-struct Block {
-  __m512 part[2];
-};
-
-[[gnu::target("avx512f,avx2,fma,f16c"), gnu::always_inline]] inline float scale_at(
-    const std::byte* from) {
-  uint16_t bits = 0;
-  std::memcpy(&bits, from, sizeof(bits));
-  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
+/// to[i] = the sum of the lanes of v[i], i < 4.
+inline void sum_four(const __m512* v, float* to) {
+  const __m512 a =
+      _mm512_add_ps(_mm512_shuffle_f32x4(v[0], v[1], 0x44), _mm512_shuffle_f32x4(v[0], v[1], 0xee));
+  const __m512 b =
+      _mm512_add_ps(_mm512_shuffle_f32x4(v[2], v[3], 0x44), _mm512_shuffle_f32x4(v[2], v[3], 0xee));
+  // 16 bytes of partial sums for each vector.
+  __m512 sum = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  sum = _mm512_add_ps(sum, _mm512_permute_ps(sum, _MM_SHUFFLE(1, 0, 3, 2)));
+  sum = _mm512_add_ps(sum, _mm512_permute_ps(sum, _MM_SHUFFLE(2, 3, 0, 1)));
+  const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+  _mm_storeu_ps(to, _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, sum)));
 }
 
-[[gnu::target("avx512f,avx2,fma,f16c"), gnu::always_inline]] inline __m128i load_128(
-    const std::byte* from) {
-  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-}
+struct Avx512 {
+  using Floats = __m512;
+  using Bytes = __m128i;
+  static constexpr int kLanes = 16;
+  static constexpr int kDotWeights = 4;
+  static constexpr int kMixRows = 4;
 
-[[gnu::target("avx512f,avx2,fma,f16c"), gnu::always_inline]] inline __m256i load_256(
-    const std::byte* from) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-}
+  static Floats zero() { return _mm512_setzero_ps(); }
+  static Floats set(float value) { return _mm512_set1_ps(value); }
+  static Floats load(const float* from) { return _mm512_loadu_ps(from); }
+  static void store(float* to, Floats v) { _mm512_storeu_ps(to, v); }
+  static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+  static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+  static Floats div(Floats a, Floats b) { return _mm512_div_ps(a, b); }
+  static Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+  static void sums(const Floats* v, float* to) { sum_four(v, to); }
 
-struct LoadF32 {
-  static constexpr DType kDType = DType::F32;
-  [[gnu::target("avx512f,avx2,fma,f16c"), gnu::always_inline]] static inline Block load(
-      const std::byte* w) {
-    const auto* from = reinterpret_cast<const float*>(w);
-    return {{_mm512_loadu_ps(from), _mm512_loadu_ps(from + 16)}};
+  static Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+  static Floats min(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+  static Floats round(Floats v) {
+    return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
-  static float one(const std::byte* w) {
-    float value = 0.0f;
-    std::memcpy(&value, w, sizeof(value));
-    return value;
+  static Floats power_of_two(Floats n) {
+    const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
   }
-};
 
-struct LoadF16 {
-  static constexpr DType kDType = DType::F16;
-  [[gnu::target("avx512f,avx2,fma,f16c"), gnu::always_inline]] static inline Block load(
-      const std::byte* w) {
-    return {{_mm512_cvtph_ps(load_256(w)), _mm512_cvtph_ps(load_256(w + 32))}};
+  static Floats from_f16(const std::byte* from) { return _mm512_cvtph_ps(half(from)); }
+  static Floats from_bf16(const std::byte* from) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half(from)), 16));
   }
-  static float one(const std::byte* w) {
-    Float16 value;
-    std::memcpy(&value.bits, w, sizeof(value.bits));
-    return to_float(value);
-  }
-};
 
-struct LoadBf16 {
-  static constexpr DType kDType = DType::BF16;
-  [[gnu::target("avx512f,avx2,fma,f16c"), gnu::always_inline]] static inline __m512 part(
-      const std::byte* w) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load_256(w)), 16));
+  static float f16(const std::byte* from) {
+    uint16_t bits = 0;
+    __builtin_memcpy(&bits, from, sizeof(bits));
+    return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
   }
-  [[gnu::target("avx512f,avx2,fma,f16c"), gnu::always_inline]] static inline Block load(
-      const std::byte* w) {
-    return {{part(w), part(w + 32)}};
+  static Bytes bytes(const std::byte* from) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
   }
-  static float one(const std::byte* w) {
-    BFloat16 value;
-    std::memcpy(&value.bits, w, sizeof(value.bits));
-    return to_float(value);
+  static Bytes low(Bytes both) { return _mm_and_si128(both, _mm_set1_epi8(15)); }
+  static Bytes high(Bytes both) { return low(_mm_srli_epi16(both, 4)); }
+  static Floats floats(Bytes from, int) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(from)); }
+
+ private:
+  static __m256i half(const std::byte* from) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
   }
 };
 
-struct LoadQ8 {
-  static constexpr DType kDType = DType::Q8_0;
-  [[gnu::target("avx512f,avx2,fma,f16c"), gnu::always_inline]] static inline Block load(
-      const std::byte* w) {
-    const __m512 d = _mm512_set1_ps(scale_at(w));
-    const __m512i low = _mm512_cvtepi8_epi32(load_128(w + 2));
-    const __m512i high = _mm512_cvtepi8_epi32(load_128(w + 18));
-    return {
-        {_mm512_mul_ps(_mm512_cvtepi32_ps(low), d), _mm512_mul_ps(_mm512_cvtepi32_ps(high), d)}};
-  }
-  static float one(const std::byte*) { return 0.0f; }  // never a partial block
-};
+}  // namespace
 
-// Q4_0 and Q4_1: value = nibble * d + m, with m = -8 d for Q4_0.
-[[gnu::target("avx512f,avx2,fma,f16c"), gnu::always_inline]] inline Block nibbles(
-    const std::byte* q, float scale, float minimum) {
-  const __m512 d = _mm512_set1_ps(scale);
-  const __m512 m = _mm512_set1_ps(minimum);
-  const __m128i both = load_128(q);
-  const __m128i mask = _mm_set1_epi8(15);
-  const __m512i low = _mm512_cvtepu8_epi32(_mm_and_si128(both, mask));
-  const __m512i high = _mm512_cvtepu8_epi32(_mm_and_si128(_mm_srli_epi16(both, 4), mask));
-  return {{_mm512_fmadd_ps(_mm512_cvtepi32_ps(low), d, m),
-           _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), d, m)}};
+const Simd& simd_avx512() {
+  static constexpr Simd kTable = table_of<Avx512>("avx512");
+  return kTable;
 }
 
-struct LoadQ4 {
-  static constexpr DType kDType = DType::Q4_0;
-  [[gnu::target("avx512f,avx2,fma,f16c"), gnu::always_inline]] static inline Block load(
-      const std::byte* w) {
-    const float d = scale_at(w);
-    return nibbles(w + 2, d, -8.0f * d);
-  }
-  static float one(const std::byte*) { return 0.0f; }
-};
+}  // namespace candela::cpu
 
-struct LoadQ41 {
-  static constexpr DType kDType = DType::Q4_1;
-  [[gnu::target("avx512f,avx2,fma,f16c"), gnu::always_inline]] static inline Block load(
-      const std::byte* w) {
-    return nibbles(w + 4, scale_at(w), scale_at(w + 2));
-  }
-  static float one(const std::byte*) { return 0.0f; }
-};
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bf16,avx2,fma,f16c"))), \
+                             apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bf16,avx2,fma,f16c")
+#endif
 
-template <typename Load>
-[[gnu::target("avx512f,avx2,fma,f16c")]] float dot(const float* x, const std::byte* w, int64_t n) {
-  constexpr int64_t kBytes = dtype_bytes(Load::kDType, kBlock);
-  __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-  int64_t i = 0;
-  for (; i + kBlock <= n; i += kBlock, w += kBytes) {
-    const Block block = Load::load(w);
-    for (int j = 0; j < 2; ++j) {
-      sums[j] = _mm512_fmadd_ps(_mm512_loadu_ps(x + i + 16 * j), block.part[j], sums[j]);
-    }
-  }
-  float sum = _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]));
-  for (; i < n; ++i, w += block_bytes(Load::kDType)) {
-    sum += x[i] * Load::one(w);
-  }
-  return sum;
-}
+namespace candela::cpu {
 
-template <typename Load>
-[[gnu::target("avx512f,avx2,fma,f16c")]] void widen(const std::byte* w, int64_t n, float* y) {
-  constexpr int64_t kBytes = dtype_bytes(Load::kDType, kBlock);
-  int64_t i = 0;
-  for (; i + kBlock <= n; i += kBlock, w += kBytes) {
-    const Block block = Load::load(w);
-    for (int j = 0; j < 2; ++j) {
-      _mm512_storeu_ps(y + i + 16 * j, block.part[j]);
-    }
-  }
-  for (; i < n; ++i, w += block_bytes(Load::kDType)) {
-    y[i] = Load::one(w);
-  }
-}
+namespace {
 
-template <typename Load>
-[[gnu::target("avx512f,avx2,fma,f16c")]] void axpy(float a,
-                                                   const std::byte* x,
-                                                   int64_t n,
-                                                   float* y) {
-  constexpr int64_t kBytes = dtype_bytes(Load::kDType, kBlock);
-  const __m512 factor = _mm512_set1_ps(a);
-  int64_t i = 0;
-  for (; i + kBlock <= n; i += kBlock, x += kBytes) {
-    const Block block = Load::load(x);
-    for (int j = 0; j < 2; ++j) {
-      float* to = y + i + 16 * j;
-      _mm512_storeu_ps(to, _mm512_fmadd_ps(factor, block.part[j], _mm512_loadu_ps(to)));
-    }
-  }
-  for (; i < n; ++i, x += block_bytes(Load::kDType)) {
-    y[i] += a * Load::one(x);
-  }
-}
-
-[[gnu::target("avx512f,avx2,fma,f16c")]] void tile(
-    const float* const* x, const float* w, int64_t w_stride, int64_t n, float* sums) {
-  __m512 acc[kTileX][kTileW];
+template <int kRows>
+void dots_bf16(const BFloat16* const* x, const std::byte* const* w, int64_t n, float* sums) {
+  constexpr int kWeights = Avx512::kDotWeights;
+  __m512 acc[kRows][kWeights];
   for (auto& row : acc) {
     for (__m512& sum : row) {
       sum = _mm512_setzero_ps();
     }
   }
-  const float* const x0 = x[0];
-  const float* const x1 = x[1];
-  const float* const x2 = x[2];
-  const float* const x3 = x[3];
-  int64_t k = 0;
-  for (; k + 16 <= n; k += 16) {
-    const __m512 weights[kTileW] = {_mm512_loadu_ps(w + k), _mm512_loadu_ps(w + w_stride + k),
-                                    _mm512_loadu_ps(w + 2 * w_stride + k)};
-    const float* const at[kTileX] = {x0 + k, x1 + k, x2 + k, x3 + k};
+  int64_t i = 0;
+  for (; i + kBlock <= n; i += kBlock) {
+    __m512bh weights[kWeights];
 #pragma GCC unroll 4
-    for (int i = 0; i < kTileX; ++i) {
-      const __m512 value = _mm512_loadu_ps(at[i]);
-#pragma GCC unroll 3
-      for (int j = 0; j < kTileW; ++j) {
-        acc[i][j] = _mm512_fmadd_ps(value, weights[j], acc[i][j]);
+    for (int j = 0; j < kWeights; ++j) {
+      weights[j] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(w[j] + 2 * i));
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const auto values = reinterpret_cast<__m512bh>(_mm512_loadu_si512(x[r] + i));
+#pragma GCC unroll 4
+      for (int j = 0; j < kWeights; ++j) {
+        acc[r][j] = _mm512_dpbf16_ps(acc[r][j], values, weights[j]);
       }
     }
   }
-  for (int i = 0; i < kTileX; ++i) {
-    for (int j = 0; j < kTileW; ++j) {
-      float sum = _mm512_reduce_add_ps(acc[i][j]);
-      for (int64_t rest = k; rest < n; ++rest) {
-        sum += x[i][rest] * w[j * w_stride + rest];
+  for (int r = 0; r < kRows; ++r) {
+    float* to = sums + r * kMaxDotWeights;
+    sum_four(acc[r], to);
+    for (int j = 0; i < n && j < kWeights; ++j) {
+      for (int64_t k = i; k < n; ++k) {
+        to[j] += to_float(x[r][k]) * Weights<Avx512, DType::BF16>::one(w[j] + 2 * k);
       }
-      sums[i * kTileW + j] = sum;
     }
   }
 }
 
 }  // namespace
 
-const Simd& simd_avx512() {
-  static constexpr Simd kTable = {
-      "avx512",
-      {dot<LoadF32>, dot<LoadF16>, dot<LoadBf16>, nullptr, nullptr, nullptr, nullptr, dot<LoadQ8>,
-       dot<LoadQ4>, dot<LoadQ41>},
-      {widen<LoadF32>, widen<LoadF16>, widen<LoadBf16>, nullptr, nullptr, nullptr, nullptr,
-       widen<LoadQ8>, widen<LoadQ4>, widen<LoadQ41>},
-      {axpy<LoadF32>, axpy<LoadF16>, axpy<LoadBf16>, nullptr, nullptr, nullptr, nullptr,
-       axpy<LoadQ8>, axpy<LoadQ4>, axpy<LoadQ41>},
-      tile};
+const Simd& simd_avx512_bf16() {
+  static constexpr Simd kTable = [] {
+    Simd table = table_of<Avx512>("avx512_bf16");
+    table.dots_bf16 = {nullptr, dots_bf16<1>, dots_bf16<2>, dots_bf16<3>, dots_bf16<4>};
+    return table;
+  }();
   return kTable;
 }
 
 }  // namespace candela::cpu
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
 
 #endif
