@@ -7,6 +7,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "cli/bench_cpu.h"
 #include "cli/bench_load.h"
 #include "cli/command.h"
 #include "cli/session.h"
@@ -282,6 +283,9 @@ int bench(const BenchFlags& flags) {
   const Device device = flags.device.open(flags.quiet);
   if (flags.files.load) {
     return bench_load(flags.model, device, flags.json, flags.quiet);
+  }
+  if (device.kind() == DeviceKind::Cpu && !flags.json && !flags.quiet) {
+    write_out(describe_cpu_kernels(device, flags.device.threads));
   }
   const double bandwidth = measure_bandwidth(device);
   const engine::Stopwatch loading;

@@ -58,6 +58,13 @@ struct Weights {
       simd_portable().of(dtype).widen(rows.back(), n, wide.back().data());
     }
   }
+
+  /// With rows to fetch behind them.
+  Rows twice() const {
+    Rows out = rows;
+    out.insert(out.end(), rows.begin(), rows.end());
+    return out;
+  }
 };
 
 constexpr DType kFloats[] = {DType::F32,  DType::F16,  DType::BF16,
@@ -92,7 +99,7 @@ TEST_P(SimdVariant, DotsAgreeWithDoubleSums) {
           x_rows.push_back(x.back().data());
         }
         float sums[kDotRows * kMaxDotWeights];
-        loops.of(dtype).dots[rows](x_rows.data(), w.rows.data(), n, sums);
+        loops.of(dtype).dots[rows](x_rows.data(), w.twice().data(), n, sums);
         for (size_t r = 0; r < rows; ++r) {
           for (size_t j = 0; j < w.rows.size(); ++j) {
             const auto [sum, size] = exact_dot(x[r], w.wide[j]);
@@ -122,7 +129,7 @@ TEST_P(SimdVariant, DotsOfBf16AgreeWithDoubleSums) {
     }
     for (size_t count = 1; count <= kDotRows; ++count) {
       float sums[kDotRows * kMaxDotWeights];
-      loops.dots_bf16[count](rows.data(), w.rows.data(), n, sums);
+      loops.dots_bf16[count](rows.data(), w.twice().data(), n, sums);
       for (size_t r = 0; r < count; ++r) {
         for (size_t j = 0; j < w.rows.size(); ++j) {
           const auto [sum, size] = exact_dot(x.wide[r], w.wide[j]);

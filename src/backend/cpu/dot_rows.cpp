@@ -41,11 +41,11 @@ void dot_tile(Simd::Dots<X> dots,
   const auto width = static_cast<size_t>(simd().dot_weights);
   for (size_t o = 0; o < w.size(); o += width) {
     const size_t count = std::min(width, w.size() - o);
-    std::array<const std::byte*, kMaxDotWeights> last;
+    std::array<const std::byte*, 2 * kMaxDotWeights> last;
     const std::byte* const* rows = w.data() + o;
-    if (count < width) {
-      for (size_t j = 0; j < width; ++j) {
-        last[j] = rows[std::min(j, count - 1)];
+    if (w.size() - o < 2 * width) {
+      for (size_t j = 0; j < 2 * width; ++j) {
+        last[j] = rows[std::min(j, w.size() - o - 1)];
       }
       rows = last.data();
     }

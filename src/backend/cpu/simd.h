@@ -20,7 +20,8 @@ inline constexpr int kMaxDotWeights = 4;
 /// Pointers to weights need no alignment; n of block types is a multiple of 32.
 struct Simd {
   /// sums[r * kMaxDotWeights + j] = x[r] . w[j] for `dot_weights` weight rows, summed in F32. A
-  /// weight is read once for all rows of x and widened in registers.
+  /// weight is read once for all rows of x and widened in registers. The pointers of as many more
+  /// rows follow in w: those of the next call, which are only fetched.
   template <typename X>
   using Dots = void (*)(const X* const* x, const std::byte* const* w, int64_t n, float* sums);
   /// By the number of rows of x, 1 to kDotRows.
@@ -53,6 +54,10 @@ struct Simd {
   float (*softmax)(const float* x, int64_t n, float* y);
   /// y[i] = silu(gate[i]) * up[i]
   void (*swiglu)(const float* gate, const float* up, int64_t n, float* y);
+
+  /// Multiplies and adds in registers, to measure what the processor can do; returns the number of
+  /// operations.
+  int64_t (*multiply_add)(int64_t rounds);
 
   const Loops& of(DType dtype) const { return by_dtype[static_cast<size_t>(dtype)]; }
 };

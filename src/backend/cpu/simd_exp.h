@@ -141,7 +141,8 @@ constexpr Simd table_of(const char* name) {
           {},
           narrow<V>,
           softmax<V>,
-          swiglu<V>};
+          swiglu<V>,
+          multiply_add<V>};
 }
 
 }  // namespace

@@ -102,6 +102,47 @@ struct Weights<V, DType::Q4_1> : Scaled<V> {
       : Scaled<V>(V::low(V::bytes(w + 4)), V::high(V::bytes(w + 4)), V::f16(w), V::f16(w + 2)) {}
 };
 
+/// The products of elements that are left behind the last block.
+template <typename V, DType D, int kRows>
+void add_rest(
+    const float* const* x, const std::byte* const* w, int64_t begin, int64_t n, float* sums) {
+  for (int r = 0; begin < n && r < kRows; ++r) {
+    for (int j = 0; j < V::kDotWeights; ++j) {
+      for (int64_t k = begin; k < n; ++k) {
+        sums[r * kMaxDotWeights + j] += x[r][k] * Weights<V, D>::one(w[j] + dtype_bytes(D, k));
+      }
+    }
+  }
+}
+
+/// One row of x: memory is the bound, and it is read fastest from end to end, a row after the
+/// other.
+template <typename V, DType D>
+void dots_one(const float* const* x, const std::byte* const* w, int64_t n, float* sums) {
+  typename V::Floats totals[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
+  int64_t i = 0;
+  for (int j = 0; j < V::kDotWeights; ++j) {
+    const std::byte* from = w[j];
+    typename V::Floats acc[kParts<V>];
+    for (auto& sum : acc) {
+      sum = V::zero();
+    }
+    for (i = 0; i + kBlock <= n; i += kBlock, from += dtype_bytes(D, kBlock)) {
+      const Weights<V, D> block(from);
+#pragma GCC unroll 8
+      for (int p = 0; p < kParts<V>; ++p) {
+        acc[p] = V::fma(V::load(x[0] + i + p * V::kLanes), block.part(p), acc[p]);
+      }
+    }
+    for (const auto& sum : acc) {
+      totals[j] = V::add(totals[j], sum);
+    }
+  }
+  V::sums(totals, sums);
+  add_rest<V, D, 1>(x, w, i, n, sums);
+}
+
+/// Several rows of x: weights of one tile pass by together, those of the next are fetched.
 template <typename V, DType D, int kRows>
 void dots(const float* const* x, const std::byte* const* w, int64_t n, float* sums) {
   constexpr int kWeights = V::kDotWeights;
@@ -118,6 +159,7 @@ void dots(const float* const* x, const std::byte* const* w, int64_t n, float* su
 #pragma GCC unroll 4
     for (int j = 0; j < kWeights; ++j) {
       blocks[j] = Weights<V, D>(w[j] + at);
+      __builtin_prefetch(w[kWeights + j] + at);
     }
 #pragma GCC unroll 8
     for (int p = 0; p < kParts<V>; ++p) {
@@ -138,13 +180,8 @@ void dots(const float* const* x, const std::byte* const* w, int64_t n, float* su
   }
   for (int r = 0; r < kRows; ++r) {
     V::sums(acc[r], sums + r * kMaxDotWeights);
-    for (int j = 0; i < n && j < kWeights; ++j) {
-      int64_t byte = at;
-      for (int64_t k = i; k < n; ++k, byte += block_bytes(D)) {
-        sums[r * kMaxDotWeights + j] += x[r][k] * Weights<V, D>::one(w[j] + byte);
-      }
-    }
   }
+  add_rest<V, D, kRows>(x, w, i, n, sums);
 }
 
 template <typename V, DType D>
@@ -229,9 +266,33 @@ void mix(const float* const* a,
   }
 }
 
+template <typename V>
+int64_t multiply_add(int64_t rounds) {
+  constexpr int kChains = 12;  // more than the unit's latency times two
+  typename V::Floats sums[kChains];
+  for (auto& sum : sums) {
+    sum = V::set(1.0f);
+  }
+  const auto factor = V::set(0.5f);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+    for (int j = 0; j < kChains; ++j) {
+      sums[j] = V::fma(sums[j], factor, factor);
+    }
+  }
+  float kept[4];
+  int64_t operations = 0;
+  for (int j = 0; j < kChains; j += 4) {
+    V::sums(sums + j, kept);
+    // Never negative; a sum that is looked at is a sum that is computed.
+    operations += kept[0] + kept[1] + kept[2] + kept[3] < 0.0f ? 0 : 4 * 2 * V::kLanes * rounds;
+  }
+  return operations;
+}
+
 template <typename V, DType D>
 constexpr Simd::Loops loops_of() {
-  return {{nullptr, dots<V, D, 1>, dots<V, D, 2>, dots<V, D, 3>, dots<V, D, 4>},
+  return {{nullptr, dots_one<V, D>, dots<V, D, 2>, dots<V, D, 3>, dots<V, D, 4>},
           widen<V, D>,
           mix<V, D>};
 }
