@@ -1,5 +1,5 @@
-// attention_matrix_io: workgroup memory of attention_matrix and the steps that it takes several times.
-// Needs weight.wgsl and attention_tiles.wgsl.
+// attention_matrix_io: workgroup memory of attention_matrix and the steps that it takes several
+// times. Needs weight.wgsl and attention_tiles.wgsl.
 
 alias Left = subgroup_matrix_left<f16, 16, 16>;
 alias Right = subgroup_matrix_right<f16, 16, 16>;
