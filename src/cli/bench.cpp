@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "cli/bench_cpu.h"
+#include "cli/bench_kernels.h"
 #include "cli/bench_load.h"
 #include "cli/command.h"
 #include "cli/session.h"
@@ -24,6 +25,7 @@ using nlohmann::ordered_json;
 
 struct BenchFlags {
   std::string model, synthetic, kv_type = "bf16";
+  std::vector<std::string> matmuls;
   DeviceFlags device;
   LoadBenchFlags files;
   std::vector<int64_t> prompts{512}, answers{128}, depths{0}, batches{1};
@@ -277,6 +279,9 @@ int bench(const BenchFlags& flags) {
   if (!flags.files.checkpoint.empty()) {
     return write_checkpoint(flags.files, flags.synthetic, flags.seed, flags.quiet);
   }
+  if (!flags.matmuls.empty()) {
+    return bench_matmul(flags.device, flags.matmuls, flags.json);
+  }
   if (flags.model.empty() == flags.synthetic.empty()) {
     fail(ErrorKind::InvalidArgument, Subject::Usage, "Give either MODEL or --synthetic CONFIG.");
   }
@@ -343,6 +348,8 @@ std::function<int()> setup_bench(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--kv-type", flags->kv_type, "f32, bf16 or q8")->capture_default_str();
   app.add_option("--seed", flags->seed, "of random weights and prompts")->capture_default_str();
+  app.add_option("--matmul", flags->matmuls, "instead: time linear with M x K and N x K operands")
+      ->type_name("M,N,K");
   app.add_flag_callback(
       "--profile", [flags] { flags->device.profile = Profile::Kernels; },
       "time of each kernel, by timestamp queries");

@@ -31,19 +31,24 @@ struct Report {
   std::vector<std::string> failures;
 };
 
-Report examine(const DoctorFlags& flags, const Device& device) {
-  Report report;
+void examine(const DoctorFlags& flags,
+             const Device& device,
+             const std::string& only,
+             Precision precision,
+             Report& report) {
   const auto& cases = parity::all_cases();
-  ProgressBar bar("checking", flags.json);
+  ProgressBar bar(precision == Precision::Fast ? "checking the fast class" : "checking",
+                  flags.json);
   uint64_t done = 0;
   for (const parity::Case& one : cases) {
     throw_if_interrupted();
     bar.update(++done, cases.size());
-    if (!one.name.starts_with(flags.only) || (flags.quick && !one.basic)) {
+    if (!one.name.starts_with(flags.only) || !one.name.starts_with(only) ||
+        (flags.quick && !one.basic)) {
       continue;
     }
-    const parity::Outcome outcome = parity::run_case(one, device);
-    OpResult& op = report.ops[one.op];
+    const parity::Outcome outcome = parity::run_case(one, device, precision);
+    OpResult& op = report.ops[precision == Precision::Fast ? one.op + " (fast)" : one.op];
     op.seconds += outcome.seconds;
     switch (outcome.status) {
       case parity::Outcome::Status::Passed:
@@ -56,6 +61,22 @@ Report examine(const DoctorFlags& flags, const Device& device) {
         ++op.failed;
         report.failures.push_back(one.name + ": " + outcome.message);
         break;
+    }
+  }
+}
+
+/// Every case in the class that was asked for; where matrix cores round activations in the fast
+/// class, the products once more in that class.
+Report examine(const DoctorFlags& flags, const Device& device) {
+  Report report;
+  const Precision asked = flags.device.precision_on(device.kind());
+  examine(flags, device, "", asked, report);
+  if (device.limits().subgroup_matrix && asked == Precision::Exact) {
+    DoctorFlags fast = flags;
+    fast.device.precision = "fast";
+    const Device other = fast.device.open(true);
+    for (const char* op : {"linear/", "moe/"}) {
+      examine(fast, other, op, Precision::Fast, report);
     }
   }
   return report;

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "base/error.h"
 #include "parity/case.h"
 #include "parity/reference.h"
@@ -167,12 +169,76 @@ void add_norm_linear(Table& table) {
   add("zeros", filled({1, 64}, 0), normal({64}, 4), weight(5, 64, DType::F32));
 }
 
+// Sizes around the tiles of matrix cores, which take over from nine rows on where there are any.
+void add_linear_tiles(Table& table) {
+  struct Size {
+    int64_t rows, out, in;
+  };
+  constexpr Size kSizes[] = {{9, 40, 64},    {16, 130, 8},   {31, 70, 200},  {33, 65, 72},
+                             {64, 64, 1040}, {65, 193, 520}, {130, 200, 72}, {260, 5000, 136},
+                             {1025, 70, 64}, {12, 33, 4104}};
+  for (const DType dtype : {DType::BF16, DType::F16}) {
+    const std::string text(dtype_name(dtype));
+    for (const Size& size : kSizes) {
+      table.push_back(
+          linear_case(fmt::format("{}/tile_{}_{}_{}", text, size.rows, size.out, size.in),
+                      {normal({size.rows, size.in}, 13), weight(size.out, size.in, dtype, 14)}));
+    }
+    for (const int64_t rows : {20, 70, 200}) {
+      table.push_back(linear_case(fmt::format("{}/tile_bias_residual_{}", text, rows),
+                                  {outliers({rows, 136}, 15), weight(90, 136, dtype, 16),
+                                   normal({90}, 17, DType::BF16), normal({rows, 90}, 18)}));
+    }
+    table.push_back(
+        linear_case(text + "/tile_segments", {normal({70, 160}, 19), weight(900, 160, dtype, 20)}));
+  }
+}
+
+// Rows of x and w that differ by up to 80 powers of two; results are brought back to order one.
+void add_linear_ranges(Table& table) {
+  for (const int64_t rows : {12, 48, 150}) {
+    const int64_t out = 75;
+    const int64_t in = 208;
+    const auto power = [](int64_t row) {
+      return std::ldexp(1.0, static_cast<int>(row * 37 % 81) - 40);
+    };
+    const auto scale_rows = [power](Host host, double sign) {
+      const int64_t cols = host.shape[1];
+      for (size_t i = 0; i < host.values.size(); ++i) {
+        const double by = power(static_cast<int64_t>(i) / cols);
+        host.values[i] *= sign > 0 ? by : 1.0 / by;
+      }
+      return host;
+    };
+    const Hosts in_hosts{scale_rows(outliers({rows, in}, 21), 1.0),
+                         scale_rows(weight(out, in, DType::BF16, 22), 1.0),
+                         scale_rows(filled({rows, 1}, 1.0), -1.0),
+                         scale_rows(filled({out, 1}, 1.0), -1.0)};
+    Case one = linear_case(fmt::format("BF16/ranges_{}", rows), {in_hosts[0], in_hosts[1]});
+    one.inputs = [in_hosts] { return in_hosts; };
+    one.run = [](const Tensors& t, const Device&) {
+      return Tensors{mul(mul(linear(t[0], t[1]), t[2]), t[3].t())};
+    };
+    one.reference = [out](const Hosts& h) {
+      Numbers y = ref_linear(h[0], h[1], nullptr, nullptr);
+      for (size_t i = 0; i < y.size(); ++i) {
+        y[i] *=
+            h[2].values[i / static_cast<size_t>(out)] * h[3].values[i % static_cast<size_t>(out)];
+      }
+      return std::vector<Numbers>{y};
+    };
+    table.push_back(one);
+  }
+}
+
 }  // namespace
 
 void add_linalg(Table& table) {
   add_norm_linear(table);
   add_matmul(table);
   add_linear(table);
+  add_linear_tiles(table);
+  add_linear_ranges(table);
 }
 
 }  // namespace candela::parity

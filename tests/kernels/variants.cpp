@@ -1,5 +1,7 @@
 #include "variants.h"
 
+#include "backend/wgpu/matrix.h"
+
 namespace candela::wgpu {
 namespace {
 
@@ -139,6 +141,41 @@ std::vector<Variant> linear_extras() {
           {{"HAS_BIAS", "HAS_NORM"}, {{"NORM", "4"}, {"PARAMS", "5"}}}};
 }
 
+/// Tiles of linear_matrix.cpp, with one and two terms.
+std::vector<Variant> matrix_tiles() {
+  std::vector<Variant> variants;
+  const auto add = [&](const MatrixTile& tile, uint32_t terms) {
+    KernelId kernel{"linear_matrix"};
+    define_matrix(kernel, tile, terms);
+    variants.push_back({kernel.defines, kernel.substitutions});
+  };
+  add({128, 192, 64, 48}, 1);
+  add({64, 64, 32, 32}, 1);
+  add({64, 128, 32, 32}, 2);
+  add({16, 64, 16, 16}, 2);
+  return variants;
+}
+
+/// Optional bindings from number `first` on.
+std::vector<Variant> extras(int first) {
+  const auto at = [first](int i) { return std::to_string(first + i); };
+  return {{{}, {{"PARAMS", at(0)}}},
+          {{"HAS_BIAS", "HAS_RESIDUAL"}, {{"BIAS", at(0)}, {"RESIDUAL", at(1)}, {"PARAMS", at(2)}}},
+          {{"HAS_RESIDUAL"}, {{"RESIDUAL", at(0)}, {"PARAMS", at(1)}}}};
+}
+
+/// linear_matrix has one binding more for BF16.
+std::vector<Variant> matrix_weights() {
+  std::vector<Variant> variants;
+  for (const bool bf16 : {false, true}) {
+    for (Variant variant : extras(bf16 ? 5 : 4)) {
+      variant.defines.emplace_back(bf16 ? "W_BF16" : "W_F16");
+      variants.push_back(variant);
+    }
+  }
+  return variants;
+}
+
 std::map<std::string, Axes> matrix_kernels() {
   const std::vector<Variant> few{{{}, {{"ROWS", "1"}, {"TEAM", "32"}}},
                                  {{"COMBINE"}, {{"ROWS", "4"}, {"TEAM", "256"}}}};
@@ -146,6 +183,11 @@ std::map<std::string, Axes> matrix_kernels() {
       {"matmul", {}},
       {"linear_gemv", {weights(), flag("X_VEC4"), few, flag("SUBGROUPS"), linear_extras()}},
       {"linear_tile", {weights(), flag("X_VEC4"), linear_extras()}},
+      {"linear_matrix",
+       {matrix_tiles(), matrix_weights(), {{{}}, {{"TAIL", "SPLIT", "SLICED"}}}, flag("Y_VEC4")}},
+      {"matrix_terms", {flag("TWO_TERMS")}},
+      {"matrix_exponents", {}},
+      {"matrix_merge", {extras(2)}},
       {"conv", {flag("BIAS"), texts("W_KIND", {"0", "1", "2"})}},
       {"conv_transpose1d", {flag("BIAS"), texts("W_KIND", {"0", "1", "2"})}},
       {"swiglu", {}},

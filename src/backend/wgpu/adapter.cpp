@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 
 #include "backend/wgpu/stderr_capture.h"
 #include "base/error.h"
@@ -93,7 +94,8 @@ Limits limits_of(const Api& api, WGPUAdapter adapter, const WGPUAdapterInfo& inf
   if (api.is_dawn() && api.AdapterHasFeature(adapter, WGPUFeatureName_Subgroups) != 0) {
     limits.subgroup_min = info.subgroupMinSize;
     limits.subgroup_max = info.subgroupMaxSize;
-    limits.subgroup_matrix = api.AdapterHasFeature(adapter, dawn::kSubgroupMatrix) != 0;
+    limits.subgroup_matrix = api.AdapterHasFeature(adapter, dawn::kSubgroupMatrix) != 0 &&
+                             std::getenv("CANDELA_NO_MATRIX_CORES") == nullptr;
   }
   return limits;
 }

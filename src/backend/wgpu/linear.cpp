@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "backend/wgpu/matrix.h"
 #include "backend/wgpu/rows.h"
 #include "backend/wgpu/wgpu_backend.h"
 
@@ -10,6 +11,8 @@ namespace {
 /// Up to this many rows of x the weights are read once per eight rows, without tiles.
 constexpr uint32_t kFewRows = 16;
 constexpr uint32_t kTile = 64;
+/// From this many rows on matrix cores are faster.
+constexpr uint32_t kMatrixRows = 9;
 
 struct LinearParams {
   uint32_t rows, cols, row_begin, row_count;
@@ -56,7 +59,9 @@ void WgpuBackend::linear(const LinearArgs& args, const View& y) {
   RowTarget target(*this, y);
   const Weight weight = weight_rows(args.weight, "linear");
   View x = with_rows(*this, args.x);
-  const bool few = rows_of(x).rows <= kFewRows;
+  const bool cores =
+      rows_of(x).rows >= kMatrixRows && has_matrix_cores(limits()) && can_use_matrix(weight);
+  const bool few = !cores && rows_of(x).rows <= kFewRows;
   const bool norm_inside =
       args.norm_weight && few && norm_by_eights(*args.norm_weight) && rows_of(x).vec4();
   if (args.norm_weight && !norm_inside) {
@@ -64,6 +69,11 @@ void WgpuBackend::linear(const LinearArgs& args, const View& y) {
   }
   const Rows xr = rows_of(x);
   const Rows yr = rows_of(target.view());
+  if (cores) {
+    linear_matrix(args, x, target.view());
+    target.finish();
+    return;
+  }
   LinearParams params{};
   params.rows = xr.rows;
   params.cols = xr.cols;

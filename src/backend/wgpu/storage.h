@@ -25,6 +25,8 @@ class Buffer {
 
   /// The batch that used this buffer last: an upload need not wait for batches that did not.
   uint64_t last_batch = 0;
+  /// How often something was written here: what is derived from the contents remembers it.
+  uint64_t writes = 0;
 
  private:
   Handle<WGPUBuffer> handle_;
@@ -42,6 +44,16 @@ class WgpuStorage final : public Storage {
 
   const BufferPtr& buffer(size_t segment) const { return buffers_.at(segment); }
   const std::string& label() const { return label_; }
+
+  /// See matrix_exponents in matrix.h.
+  struct RowExponents {
+    size_t segment = 0;
+    uint32_t start = 0, cols = 0;
+    uint64_t writes = 0;  ///< of the segment's buffer when they were computed
+    View values;
+  };
+  /// Derived from the contents, not part of them.
+  mutable std::vector<RowExponents> row_exponents;
 
  private:
   std::vector<BufferPtr> buffers_;

@@ -161,6 +161,7 @@ void Stream::State::record(const Pipeline& pipeline,
   encode(pipeline, groups.get(pipeline, operands), offset, grid);
   for (const Operand& operand : operands) {
     operand.buffer->last_batch = batch;
+    operand.buffer->writes += operand.written ? 1 : 0;
   }
   ++dispatches;
 }
@@ -327,6 +328,7 @@ void Stream::copy(const Operand& from,
   state.api.CommandEncoderCopyBufferToBuffer(state.open_encoder(), from.buffer->get(), from_offset,
                                              to.buffer->get(), to_offset, bytes);
   from.buffer->last_batch = to.buffer->last_batch = state.batch;
+  ++to.buffer->writes;
 }
 
 void Stream::State::write(const Buffer& to, uint64_t offset, HostPiece data) {
@@ -355,6 +357,7 @@ void Stream::upload(const Operand& to, uint64_t offset, HostPiece data) {
   Counters& counters = state.context.counters();
   ++counters.uploads;
   counters.upload_bytes += data.size();
+  ++to.buffer->writes;
   while (!data.empty()) {
     const uint64_t skew = offset % 4;
     if (skew == 0 && data.size() >= 4) {

@@ -94,6 +94,8 @@ class WgpuBackend final : public Backend {
  private:
   /// A view over fresh device memory for intermediate results of one op.
   View scratch(const Shape& shape, DType dtype);
+  /// `linear` of F16 or BF16 weights with matrix cores; x and y are F32 rows.
+  void linear_matrix(const LinearArgs& args, const View& x, const View& y);
 
   std::unique_ptr<Context> context_;
   std::unique_ptr<Stream> stream_;

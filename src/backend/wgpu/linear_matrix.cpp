@@ -1,0 +1,167 @@
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "backend/wgpu/matrix.h"
+#include "backend/wgpu/wgpu_backend.h"
+
+namespace candela::wgpu {
+namespace {
+
+/// Rows that count as decoding: exact in every class.
+constexpr uint32_t kDecodeRows = 64;
+/// Columns after which exact sums leave the matrix cores.
+constexpr uint32_t kExactSlice = 512;
+/// Workgroups that fill a large GPU, and columns that are worth a workgroup of their own.
+constexpr uint64_t kFillingGroups = 264;
+constexpr uint32_t kLeastSplit = 256;
+/// From this many large tiles on they are worth it.
+constexpr uint64_t kLargeTiles = 96;
+
+struct MatrixParams {
+  uint32_t rows, cols, pitch, padded_rows, row_begin, row_count, w_start, w_stride, slice, split,
+      splits;
+  uint32_t y_offset, y_stride, bias_offset, bias_kind, residual_offset, residual_stride;
+};
+
+struct MergeParams {
+  uint32_t rows, cols, splits, y_offset, y_stride;
+  uint32_t bias_offset, bias_kind, residual_offset, residual_stride;
+};
+
+uint64_t blocks(uint64_t count, uint64_t size) {
+  return (count + size - 1) / size;
+}
+
+/// Adds bias and residual to a kernel's operands.
+template <typename Params>
+void add_extras(Backend& backend,
+                const LinearArgs& args,
+                KernelId& kernel,
+                Params& params,
+                std::vector<Operand>& operands) {
+  const auto bind = [&](const char* name, const View& view) {
+    kernel.defines.emplace_back(std::string("HAS_") + name);
+    kernel.substitutions.emplace_back(name, std::to_string(operands.size()));
+    operands.push_back(whole_in(view));
+  };
+  if (args.bias) {
+    const View bias = dense(backend, *args.bias);
+    params.bias_offset = narrow_u32(bias.layout.offset, "the offset of a bias");
+    params.bias_kind = real_kind(bias.dtype, "linear");
+    bind("BIAS", bias);
+  }
+  if (args.residual) {
+    const View residual = with_rows(backend, *args.residual);
+    const Rows rows = rows_of(residual);
+    params.residual_offset = rows.offset;
+    params.residual_stride = rows.stride;
+    bind("RESIDUAL", residual);
+  }
+}
+
+void add_params(KernelId& kernel, const std::vector<Operand>& operands) {
+  kernel.substitutions.emplace_back("PARAMS", std::to_string(operands.size()));
+}
+
+/// The large tile where it leaves few multiprocessors idle and every piece is wide enough.
+MatrixTile choose_tile(uint32_t rows, const Weight& weight, uint32_t terms) {
+  if (rows <= 16) {
+    return {16, 64, 16, 16};
+  }
+  if (rows <= 32) {
+    return {32, 64, 32, 16};
+  }
+  const MatrixTile large = terms == 1 ? MatrixTile{128, 192, 64, 48} : MatrixTile{64, 128, 32, 32};
+  uint64_t tiles = 0;
+  bool fits = true;
+  for (const WeightPiece& piece : weight.pieces) {
+    tiles += blocks(rows, large.rows) * blocks(piece.end - piece.begin, large.cols);
+    fits = fits && piece.end - piece.begin >= large.cols;
+  }
+  return rows > kDecodeRows && fits && tiles >= kLargeTiles ? large : MatrixTile{64, 64, 32, 32};
+}
+
+}  // namespace
+
+void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const View& y) {
+  const Weight weight = weight_rows(args.weight, "linear");
+  const Rows yr = rows_of(y);
+  const bool fast = context_->options().precision == Precision::Fast && yr.rows > kDecodeRows;
+  const uint32_t terms = fast ? 1 : 2;
+  const MatrixTile tile = choose_tile(yr.rows, weight, terms);
+  const MatrixTerms left = matrix_terms(*this, x, terms, tile.rows);
+
+  MatrixParams params{};
+  params.rows = yr.rows;
+  params.cols = weight.cols;
+  params.pitch = left.pitch;
+  params.padded_rows = left.padded_rows;
+  params.w_stride = weight.stride;
+  params.y_offset = yr.offset;
+  params.y_stride = yr.stride;
+  const uint64_t tiles = blocks(yr.rows, tile.rows) * blocks(weight.rows, tile.cols);
+  const auto wanted = static_cast<uint32_t>(
+      std::clamp<uint64_t>(kFillingGroups / tiles, 1, std::max(weight.cols / kLeastSplit, 1u)));
+  params.split =
+      static_cast<uint32_t>(blocks(blocks(left.pitch, wanted), kMatrixStep)) * kMatrixStep;
+  params.splits = static_cast<uint32_t>(blocks(left.pitch, params.split));
+  params.slice = fast ? params.split : std::min(params.split, kExactSlice);
+
+  KernelId kernel{"linear_matrix"};
+  define_weight(kernel, weight.dtype, weight.vec4);
+  define_matrix(kernel, tile, terms);
+  if (weight.cols % kMatrixStep != 0) {
+    kernel.defines.emplace_back("TAIL");
+  }
+  if (params.slice < params.split) {
+    kernel.defines.emplace_back("SLICED");
+  }
+  std::vector<Operand> operands{whole_in(left.values), Operand{}, whole_out(y),
+                                whole_in(left.exponents)};
+  View parts;
+  if (weight.dtype == DType::BF16) {
+    operands.emplace_back();
+  }
+  if (params.splits > 1) {
+    kernel.defines.emplace_back("SPLIT");
+    parts = temporary(*this, {params.splits, yr.rows, weight.rows});
+    params.y_offset = 0;
+    params.y_stride = weight.rows;
+    operands[2] = whole_out(parts);
+  } else {
+    add_extras(*this, args, kernel, params, operands);
+  }
+  const auto by_four = [](const WeightPiece& piece) {
+    return piece.begin % 4 == 0 && piece.end % 4 == 0;
+  };
+  if (params.y_offset % 4 == 0 && params.y_stride % 4 == 0 &&
+      std::all_of(weight.pieces.begin(), weight.pieces.end(), by_four)) {
+    kernel.defines.emplace_back("Y_VEC4");
+  }
+  add_params(kernel, operands);
+  for (const WeightPiece& piece : weight.pieces) {
+    params.row_begin = piece.begin;
+    params.row_count = piece.end - piece.begin;
+    params.w_start = piece.start;
+    operands[1] = in(args.weight, piece.segment);
+    if (weight.dtype == DType::BF16) {
+      operands[4] = whole_in(matrix_exponents(*this, args.weight, weight, piece));
+    }
+    const uint64_t groups =
+        blocks(yr.rows, tile.rows) * blocks(params.row_count, tile.cols) * params.splits;
+    stream_->dispatch_bytes(kernel, grid_for(groups), std::as_bytes(std::span(&params, 1)),
+                            operands);
+  }
+  if (params.splits > 1) {
+    KernelId merge{"matrix_merge"};
+    MergeParams sums{yr.rows, weight.rows, params.splits, yr.offset, yr.stride, 0, 0, 0, 0};
+    std::vector<Operand> both{whole_in(parts), whole_out(y)};
+    add_extras(*this, args, merge, sums, both);
+    add_params(merge, both);
+    stream_->dispatch_bytes(merge, grid_for(blocks(uint64_t{yr.rows} * weight.rows, 256)),
+                            std::as_bytes(std::span(&sums, 1)), both);
+  }
+}
+
+}  // namespace candela::wgpu

@@ -1,0 +1,184 @@
+#include "backend/wgpu/matrix.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "backend/wgpu/storage.h"
+#include "backend/wgpu/wgpu_backend.h"
+
+namespace candela::wgpu {
+namespace {
+
+constexpr uint32_t kTileRowBytes = (kMatrixStep + 8) * 2;
+
+struct TermsParams {
+  uint32_t rows, cols, x_offset, x_stride, pitch, padded_rows;
+};
+
+struct ExponentsParams {
+  uint32_t rows, cols, start;
+};
+
+std::string sums(uint32_t rows, uint32_t cols) {
+  std::string text;
+  for (uint32_t i = 0; i < rows; ++i) {
+    for (uint32_t j = 0; j < cols; ++j) {
+      text += fmt::format("    var sum_{}_{} = subgroup_matrix_result<f32, 16, 16>();\n", i, j);
+    }
+  }
+  return text;
+}
+
+/// Lines for each sweep of the threads over the rows of one operand; {0} is the sweep.
+std::string sweeps(uint32_t rows, uint32_t threads, const char* line) {
+  std::string text;
+  for (uint32_t i = 0; i < rows * 8 / threads; ++i) {
+    text += fmt::format(fmt::runtime(line), i);
+  }
+  return text;
+}
+
+/// The products of one step. Each weight tile is loaded once and multiplied with every tile and
+/// term of x.
+std::string products(const MatrixTile& tile, uint32_t terms) {
+  std::string text;
+  const auto load = [&](const char* side, const std::string& name, uint32_t row, uint32_t column) {
+    text += fmt::format(
+        "        let {0} = subgroupMatrixLoad<subgroup_matrix_{1}<f16, 16, 16>>(halves, "
+        "{2}_tile + {3}u * kPitch + {4}u, {5}, kPitch);\n",
+        name, side, name.substr(0, 1), row, column, name[0] == 'w');
+  };
+  for (uint32_t column = 0; column < kMatrixStep; column += 16) {
+    text += "      {\n";
+    for (uint32_t j = 0; j < tile.sub_cols / 16; ++j) {
+      load("right", fmt::format("w_{}", j), j * 16, column);
+    }
+    for (uint32_t term = 0; term < terms; ++term) {
+      for (uint32_t i = 0; i < tile.sub_rows / 16; ++i) {
+        load("left", fmt::format("x_{}_{}", term, i), term * tile.rows + i * 16, column);
+        for (uint32_t j = 0; j < tile.sub_cols / 16; ++j) {
+          text += fmt::format(
+              "        sum_{0}_{1} = subgroupMatrixMultiplyAccumulate(x_{2}_{0}, w_{1}, "
+              "sum_{0}_{1});\n",
+              i, j, term);
+        }
+      }
+    }
+    text += "      }\n";
+  }
+  return text;
+}
+
+std::string stores(uint32_t rows, uint32_t cols) {
+  std::string text;
+  for (uint32_t i = 0; i < rows; ++i) {
+    text += "    workgroupBarrier();\n";
+    for (uint32_t j = 0; j < cols; ++j) {
+      text +=
+          fmt::format("    subgroupMatrixStore(sums, place + {}u, sum_{}_{}, false, kSumPitch);\n",
+                      j * 16, i, j);
+    }
+    text += fmt::format(
+        "    workgroupBarrier();\n    write(place, lane, t0 + sub_row + {}u, o0 + sub_col, "
+        "o_first, split, "
+        "first == begin, last == end);\n",
+        i * 16);
+  }
+  return text;
+}
+
+}  // namespace
+
+bool has_matrix_cores(const Limits& limits) {
+  return limits.subgroup_matrix && limits.shader_f16 && limits.subgroup_min == 32 &&
+         limits.subgroup_max == 32 && limits.max_workgroup_bytes >= 49152 &&
+         limits.max_workgroup_threads >= 256;
+}
+
+bool can_use_matrix(const Weight& weight) {
+  return weight.vec4 && (weight.dtype == DType::BF16 || weight.dtype == DType::F16) &&
+         std::all_of(weight.pieces.begin(), weight.pieces.end(), [](const WeightPiece& piece) {
+           return piece.end - piece.begin >= kMatrixCols;
+         });
+}
+
+void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms) {
+  const uint32_t tiles = (tile.rows * terms + tile.cols) * kTileRowBytes;
+  const uint32_t patches = tile.subgroups() * 16 * (tile.sub_cols + 4) * 4;
+  kernel.defines.insert(kernel.defines.end(), {"SUBGROUPS", "SUBGROUP_MATRIX"});
+  const auto give = [&](const char* name, std::string text) {
+    kernel.substitutions.emplace_back(name, std::move(text));
+  };
+  give("MEMORY", std::to_string(std::max(tiles, patches)));
+  give("TERMS", std::to_string(terms));
+  give("THREADS", std::to_string(tile.threads()));
+  give("ROWS", std::to_string(tile.rows));
+  give("COLS", std::to_string(tile.cols));
+  give("SUB_ROWS", std::to_string(tile.sub_rows));
+  give("SUB_COLS", std::to_string(tile.sub_cols));
+  const uint32_t threads = tile.threads();
+  const uint32_t x_rows = tile.rows * terms;
+  give("SCALES",
+       sweeps(tile.cols, threads, "  let scale_{0} = w_scale(o0 + row + {0}u * kSweep);\n"));
+  give(
+      "LOADS",
+      sweeps(x_rows, threads,
+             "      let x_{0} = x[x_at + {0}u * kSweep % kRows * x_pitch + {0}u * kSweep / kRows * "
+             "x_plane];\n") +
+          sweeps(tile.cols, threads, "      let w_{0} = w[w_at + {0}u * kSweep * w_pitch];\n"));
+  give("PUTS",
+       sweeps(x_rows, threads, "      put(row + {0}u * kSweep, piece, x_{0});\n") +
+           sweeps(tile.cols, threads, "      put_w(row + {0}u * kSweep, k, w_{0}, scale_{0});\n"));
+  give("SUMS", sums(tile.sub_rows / 16, tile.sub_cols / 16));
+  give("PRODUCTS", products(tile, terms));
+  give("STORES", stores(tile.sub_rows / 16, tile.sub_cols / 16));
+}
+
+MatrixTerms matrix_terms(WgpuBackend& backend, const View& x, uint32_t terms, uint32_t tile_rows) {
+  const Rows rows = rows_of(x);
+  MatrixTerms made;
+  made.pitch = (rows.cols + kMatrixStep - 1) / kMatrixStep * kMatrixStep;
+  made.padded_rows = (rows.rows + tile_rows - 1) / tile_rows * tile_rows;
+  made.values = temporary(backend, {terms, made.padded_rows, made.pitch}, DType::F16);
+  made.exponents = temporary(backend, {rows.rows}, DType::I32);
+  KernelId kernel{"matrix_terms"};
+  if (terms == 2) {
+    kernel.defines.emplace_back("TWO_TERMS");
+  }
+  const TermsParams params{rows.rows,   rows.cols,  rows.offset,
+                           rows.stride, made.pitch, made.padded_rows};
+  backend.stream().dispatch(kernel, grid_for(rows.rows), params,
+                            {whole_in(x), whole_out(made.values), whole_out(made.exponents)});
+  return made;
+}
+
+View matrix_exponents(WgpuBackend& backend,
+                      const View& weight,
+                      const Weight& rows,
+                      const WeightPiece& piece) {
+  const WgpuStorage& storage = wgpu_storage(weight.storage);
+  const uint64_t writes = storage.buffer(piece.segment)->writes;
+  for (WgpuStorage::RowExponents& kept : storage.row_exponents) {
+    if (kept.segment == piece.segment && kept.start == piece.start && kept.cols == rows.cols &&
+        kept.values.dim(0) == piece.end - piece.begin) {
+      if (kept.writes == writes) {
+        return kept.values;
+      }
+      std::swap(kept, storage.row_exponents.back());
+      storage.row_exponents.pop_back();
+      break;
+    }
+  }
+  const uint32_t count = piece.end - piece.begin;
+  const View values = temporary(backend, {count}, DType::I32);
+  backend.stream().outside_capture([&] {
+    backend.stream().dispatch({"matrix_exponents"}, grid_for(count),
+                              ExponentsParams{count, rows.cols, piece.start},
+                              {in(weight, piece.segment), whole_out(values)});
+  });
+  storage.row_exponents.push_back({piece.segment, piece.start, rows.cols, writes, values});
+  return values;
+}
+
+}  // namespace candela::wgpu

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+
+#include "backend/backend.h"
+#include "backend/wgpu/kernel.h"
+#include "backend/wgpu/rows.h"
+
+namespace candela::wgpu {
+
+class WgpuBackend;
+
+/// How a kernel with matrix cores divides its product: a workgroup makes rows x cols results, each
+/// of its subgroups sub_rows x sub_cols (multiples of 16).
+struct MatrixTile {
+  uint32_t rows, cols, sub_rows, sub_cols;
+
+  uint32_t subgroups() const { return rows / sub_rows * (cols / sub_cols); }
+  uint32_t threads() const { return subgroups() * 32; }
+};
+
+/// Columns of both operands that lie in workgroup memory at a time; rows of terms are padded to it.
+inline constexpr uint32_t kMatrixStep = 64;
+/// Columns of the smallest tile.
+inline constexpr uint32_t kMatrixCols = 64;
+
+/// Whether matrix_tile.wgsl can be used: subgroups of 32 and 48 KiB of workgroup memory.
+bool has_matrix_cores(const Limits& limits);
+
+/// Whether a weight suits them: BF16 or F16 in 16-byte groups, pieces of at least a tile's columns.
+bool can_use_matrix(const Weight& weight);
+
+/// Gives the texts of matrix_tile.wgsl, the sizes of the tile, and, unrolled, SUMS (accumulators of
+/// zeros), PRODUCTS (of 16 columns from x_at and w_at in `halves`) and STORES (to `write`).
+void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms);
+
+/// Rows of activations as F16 terms with an exponent a row (matrix_terms.wgsl). Padding: zeros past
+/// the columns, anything past the rows.
+struct MatrixTerms {
+  View values;     ///< F16 [terms, padded_rows, pitch]
+  View exponents;  ///< I32 [rows]
+  uint32_t pitch = 0, padded_rows = 0;
+};
+MatrixTerms matrix_terms(WgpuBackend& backend, const View& x, uint32_t terms, uint32_t tile_rows);
+
+/// Exponents of the BF16 rows of one piece (matrix_exponents.wgsl), computed once and kept with the
+/// weight's storage until something is written there.
+View matrix_exponents(WgpuBackend& backend,
+                      const View& weight,
+                      const Weight& rows,
+                      const WeightPiece& piece);
+
+}  // namespace candela::wgpu
