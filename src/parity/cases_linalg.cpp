@@ -194,6 +194,21 @@ void add_linear_tiles(Table& table) {
   }
 }
 
+// A weight that changes: nothing derived from its old values may be used.
+void add_linear_rewritten(Table& table) {
+  Case one = linear_case("BF16/rewritten", {normal({40, 128}, 23), weight(70, 128, DType::BF16, 24),
+                                            normal({70, 128}, 25, DType::BF16, 0x1p30)});
+  one.run = [](const Tensors& t, const Device&) {
+    linear(t[0], t[1]);
+    t[1].copy_from(t[2]);
+    return Tensors{linear(t[0], t[1])};
+  };
+  one.reference = [](const Hosts& h) {
+    return std::vector<Numbers>{ref_linear(h[0], h[2], nullptr, nullptr)};
+  };
+  table.push_back(one);
+}
+
 // Rows of x and w that differ by up to 80 powers of two; results are brought back to order one.
 void add_linear_ranges(Table& table) {
   for (const int64_t rows : {12, 48, 150}) {
@@ -239,6 +254,7 @@ void add_linalg(Table& table) {
   add_linear(table);
   add_linear_tiles(table);
   add_linear_ranges(table);
+  add_linear_rewritten(table);
 }
 
 }  // namespace candela::parity
