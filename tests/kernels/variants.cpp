@@ -1,6 +1,7 @@
 #include "variants.h"
 
 #include "backend/wgpu/matrix.h"
+#include "backend/wgpu/moe.h"
 
 namespace candela::wgpu {
 namespace {
@@ -198,6 +199,17 @@ std::map<std::string, Axes> matrix_kernels() {
   };
 }
 
+std::vector<Variant> moe_matrix_variants() {
+  std::vector<Variant> variants;
+  for (const uint32_t terms : {1u, 2u}) {
+    for (const bool gate_up : {false, true}) {
+      const KernelId kernel = moe_matrix_kernel(terms, gate_up);
+      variants.push_back({kernel.defines, kernel.substitutions});
+    }
+  }
+  return variants;
+}
+
 std::map<std::string, Axes> attention_and_moe_kernels() {
   return {
       {"attention_decode",
@@ -236,6 +248,7 @@ std::map<std::string, Axes> attention_and_moe_kernels() {
        {weights(), x_types(), flag("SUBGROUPS"), {{{}, {{"TEAM", "32"}, {"ROWS", "4"}}}}}},
       {"moe_tile",
        {weights(), x_types(), {{{"GATE_UP"}, {{"PIECES", "320"}}}, {{}, {{"PIECES", "192"}}}}}},
+      {"moe_matrix", {moe_matrix_variants()}},
       {"moe_combine", {flag("HAS_RESIDUAL")}},
   };
 }

@@ -41,7 +41,7 @@ std::string sweeps(uint32_t rows, uint32_t threads, const char* line) {
 
 /// The products of one step. Each weight tile is loaded once and multiplied with every tile and
 /// term of x.
-std::string products(const MatrixTile& tile, uint32_t terms) {
+std::string products(const MatrixTile& tile, uint32_t terms, uint32_t step) {
   std::string text;
   const auto load = [&](const char* side, const std::string& name, uint32_t row, uint32_t column) {
     text += fmt::format(
@@ -49,7 +49,7 @@ std::string products(const MatrixTile& tile, uint32_t terms) {
         "{2}_tile + {3}u * kPitch + {4}u, {5}, kPitch);\n",
         name, side, name.substr(0, 1), row, column, name[0] == 'w');
   };
-  for (uint32_t column = 0; column < kMatrixStep; column += 16) {
+  for (uint32_t column = 0; column < step; column += 16) {
     text += "      {\n";
     for (uint32_t j = 0; j < tile.sub_cols / 16; ++j) {
       load("right", fmt::format("w_{}", j), j * 16, column);
@@ -103,7 +103,7 @@ bool can_use_matrix(const Weight& weight) {
          });
 }
 
-void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms) {
+void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms, uint32_t step) {
   const uint32_t tiles = (tile.rows * terms + tile.cols) * kTileRowBytes;
   const uint32_t patches = tile.subgroups() * 16 * (tile.sub_cols + 4) * 4;
   kernel.defines.insert(kernel.defines.end(), {"SUBGROUPS", "SUBGROUP_MATRIX"});
@@ -131,7 +131,7 @@ void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms) {
        sweeps(x_rows, threads, "      put(row + {0}u * kSweep, piece, x_{0});\n") +
            sweeps(tile.cols, threads, "      put_w(row + {0}u * kSweep, k, w_{0}, scale_{0});\n"));
   give("SUMS", sums(tile.sub_rows / 16, tile.sub_cols / 16));
-  give("PRODUCTS", products(tile, terms));
+  give("PRODUCTS", products(tile, terms, step));
   give("STORES", stores(tile.sub_rows / 16, tile.sub_cols / 16));
 }
 

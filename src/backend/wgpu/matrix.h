@@ -31,8 +31,11 @@ bool has_matrix_cores(const Limits& limits);
 bool can_use_matrix(const Weight& weight);
 
 /// Gives the texts of matrix_tile.wgsl, the sizes of the tile, and, unrolled, SUMS (accumulators of
-/// zeros), PRODUCTS (of 16 columns from x_at and w_at in `halves`) and STORES (to `write`).
-void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms);
+/// zeros), PRODUCTS (of `step` columns from x_tile and w_tile in `halves`) and STORES (to `write`).
+void define_matrix(KernelId& kernel,
+                   const MatrixTile& tile,
+                   uint32_t terms,
+                   uint32_t step = kMatrixStep);
 
 /// Rows of activations as F16 terms with an exponent a row (matrix_terms.wgsl). Padding: zeros past
 /// the columns, anything past the rows.

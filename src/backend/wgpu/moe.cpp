@@ -144,7 +144,8 @@ void WgpuBackend::moe(const MoeArgs& args, const View& y) {
              narrow_u32(args.experts.elements(), "pairs of token and expert"),
              narrow_u32(args.x.dim(1), "the hidden size"),
              narrow_u32(args.gate.dim(1), "the inner size"),
-             narrow_u32(args.gate.dim(0), "experts")};
+             narrow_u32(args.gate.dim(0), "experts"),
+             context_->options().precision};
   if (run.gate.dtype != run.up.dtype || run.pairs == 0 || run.inner == 0) {
     fail(ErrorKind::Unsupported, Subject::Device,
          "moe: gate of type {} with up of type {} and {} pairs is not supported on WebGPU; store "

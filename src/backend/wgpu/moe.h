@@ -9,6 +9,8 @@
 
 namespace candela::wgpu {
 
+class WgpuBackend;
+
 /// One run of the op `moe`: everything its dispatches share. Activations are gapless.
 struct MoeRun {
   Stream& stream;
@@ -18,6 +20,7 @@ struct MoeRun {
   View gate_view, up_view, down_view;
   Weight gate, up, down;
   uint32_t tokens, k, pairs, hidden, inner, expert_count;
+  Precision precision;
 };
 
 /// Rows that lie in one segment of both gate and up.
@@ -36,7 +39,7 @@ struct MoePlan {
   uint32_t order_offset;
 };
 
-MoePlan moe_plan(const MoeRun& run, Backend& backend, uint32_t tile);
+MoePlan moe_plan(const MoeRun& run, WgpuBackend& backend, uint32_t tile);
 
 /// y[t] = residual[t] + sum_j weights[t, j] * part[t * k + j], j ascending.
 void moe_combine(const MoeRun& run, const View& part, const View& y);
@@ -45,7 +48,13 @@ void moe_combine(const MoeRun& run, const View& part, const View& y);
 bool moe_is_many(const MoeRun& run);
 /// The op for several tokens: the pairs are sorted by expert, so that each expert's weights are
 /// read once for all of its tokens (once a tile, where it has many).
-void moe_many(const MoeRun& run, Backend& backend, const View& y);
+void moe_many(const MoeRun& run, WgpuBackend& backend, const View& y);
+
+/// The same on matrix cores, for BF16 weights. The class decides between one term of x and two.
+bool moe_has_matrix(const MoeRun& run);
+void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y);
+/// Its kernel for one or two terms of x.
+KernelId moe_matrix_kernel(uint32_t terms, bool gate_up);
 
 inline uint32_t moe_offset(const View& view) {
   return narrow_u32(view.layout.offset, "an offset of moe");

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "backend/wgpu/moe.h"
+#include "backend/wgpu/wgpu_backend.h"
 
 namespace candela::wgpu {
 namespace {
@@ -108,7 +109,7 @@ void down_tiles(const MoeRun& run, const MoePlan& plan, const View& act, const V
 
 }  // namespace
 
-MoePlan moe_plan(const MoeRun& run, Backend& backend, uint32_t tile) {
+MoePlan moe_plan(const MoeRun& run, WgpuBackend& backend, uint32_t tile) {
   const uint32_t tiles = run.pairs / tile + std::min(run.pairs, run.expert_count);
   const uint32_t order = 1 + 3 * tiles;
   MoePlan plan{temporary(backend, Shape{int64_t{order} + run.pairs}, DType::U32), tiles, 0};
@@ -158,7 +159,10 @@ bool moe_is_many(const MoeRun& run) {
   return run.tokens > 1 && run.expert_count <= kMostExperts;
 }
 
-void moe_many(const MoeRun& run, Backend& backend, const View& y) {
+void moe_many(const MoeRun& run, WgpuBackend& backend, const View& y) {
+  if (run.tokens > kMostFew && moe_has_matrix(run)) {
+    return moe_matrix(run, backend, y);
+  }
   const MoePlan plan = moe_plan(run, backend, run.tokens <= kMostFew ? kFewTile : kPairTile);
   const View act = temporary(backend, Shape{run.pairs, run.inner});
   const View part = temporary(backend, Shape{run.pairs, run.hidden});
