@@ -17,6 +17,9 @@ namespace {
 constexpr log::Area kLog{"wgpu"};
 /// Up to this size a write through the queue costs less than a staging buffer.
 constexpr uint64_t kSmall = UINT64_C(64) << 10;
+/// Up to this size a tensor may be a norm or a bias, which is copied, so that it begins where
+/// kernels read it by 16 bytes.
+constexpr uint64_t kVector = UINT64_C(16) << 10;
 /// Kernels read weights fastest from multiples of this.
 constexpr uint64_t kFastAlignment = 16;
 
@@ -115,7 +118,7 @@ std::optional<Imported> WeightLoader::bind_file(const HostPieces& pieces,
                                                 const std::shared_ptr<const HostMemory>& owner,
                                                 uint64_t unit,
                                                 const std::string& label) {
-  if (!pieces.is_one_run() || !owner->has_whole_pages()) {
+  if (!pieces.is_one_run() || !owner->has_whole_pages() || pieces.bytes() <= kVector) {
     return std::nullopt;
   }
   const HostPiece pages = pages_of(pieces.first());
