@@ -66,7 +66,7 @@ void examine(const DoctorFlags& flags,
 }
 
 /// Every case in the class that was asked for; where matrix cores round activations in the fast
-/// class, the products once more in that class.
+/// class, products and attention once more in that class.
 Report examine(const DoctorFlags& flags, const Device& device) {
   Report report;
   const Precision asked = flags.device.precision_on(device.kind());
@@ -75,7 +75,7 @@ Report examine(const DoctorFlags& flags, const Device& device) {
     DoctorFlags fast = flags;
     fast.device.precision = "fast";
     const Device other = fast.device.open(true);
-    for (const char* op : {"linear/", "moe/"}) {
+    for (const char* op : {"linear/", "moe/", "attention/"}) {
       examine(fast, other, op, Precision::Fast, report);
     }
   }
