@@ -164,6 +164,7 @@ class Bench {
 
   void decode(std::vector<nn::KvSequence>& sequences, int64_t steps) {
     std::vector<nn::KvSequence*> all;
+    all.reserve(sequences.size());
     for (nn::KvSequence& sequence : sequences) {
       all.push_back(&sequence);
     }

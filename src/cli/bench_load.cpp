@@ -57,6 +57,7 @@ std::vector<std::shared_ptr<const MappedFile>> files_of(const WeightSource& sour
     names.emplace(tensor.file);
   }
   std::vector<std::shared_ptr<const MappedFile>> files;
+  files.reserve(names.size());
   for (const std::string& name : names) {
     files.push_back(MappedFile::open(name));
   }

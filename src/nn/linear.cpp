@@ -23,6 +23,7 @@ LinearGroup LinearGroup::load(const Weights& weights,
     Linear all{weights.get_joined(matrices, shapes), std::nullopt};
     if (with_bias) {
       std::vector<Tensor> biases;
+      biases.reserve(names.size());
       for (size_t i = 0; i < names.size(); ++i) {
         biases.push_back(weights.get(names[i] + ".bias", {widths[i]}));
       }
@@ -40,6 +41,7 @@ LinearGroup LinearGroup::load(const Weights& weights,
 std::vector<Tensor> LinearGroup::operator()(const Tensor& x, const RmsNorm& norm) const {
   std::vector<Tensor> results;
   if (products.size() == widths.size()) {
+    results.reserve(products.size());
     for (const Linear& product : products) {
       results.push_back(product(x, norm));
     }

@@ -277,6 +277,7 @@ void add_sample(Table& table) {
     for (int64_t r = 0; r < rows; ++r) {
       const Row& row = kRows[r];
       std::vector<std::pair<double, int64_t>> sorted;
+      sorted.reserve(static_cast<size_t>(vocabulary));
       for (int64_t i = 0; i < vocabulary; ++i) {
         sorted.emplace_back(-logits.values[static_cast<size_t>(r * vocabulary + i)], i);
       }

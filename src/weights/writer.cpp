@@ -85,6 +85,7 @@ std::vector<std::byte> SafetensorsWriter::encode() const {
     return block_bytes(a->second.dtype) > block_bytes(b->second.dtype);
   });
   std::vector<TensorHeader> headers;
+  headers.reserve(items.size());
   for (const Item* item : items) {
     headers.push_back({item->first, item->second.dtype, item->second.shape});
   }

@@ -22,7 +22,8 @@ struct Cache {
   const Layout& layout;
   DType dtype;
 
-  Cache(const View& view) : data(input(view, "attention")), layout(view.layout), dtype(view.dtype) {
+  explicit Cache(const View& view)
+      : data(input(view, "attention")), layout(view.layout), dtype(view.dtype) {
     if (!is_float(dtype) && dtype != DType::Q8_0) {
       fail_dtype("attention", dtype);
     }

@@ -149,6 +149,7 @@ void CpuBackend::linear(const LinearArgs& args, const View& y) {
       args.bias ? all_floats("linear", *args.bias) : std::vector<float>();
   auto* data = reinterpret_cast<float*>(output(y, "linear")) + y.layout.offset;
   std::vector<float*> rows;
+  rows.reserve(static_cast<size_t>(y.dim(0)));
   for (int64_t row = 0; row < y.dim(0); ++row) {
     rows.push_back(data + row * y.layout.stride(0));
   }

@@ -22,7 +22,7 @@ struct Routing {
   std::vector<int64_t> tokens;  // of each pair
   std::vector<float> weights;
 
-  Routing(const MoeArgs& args) {
+  explicit Routing(const MoeArgs& args) {
     const std::vector<uint32_t> chosen = all_ids("moe", args.experts);
     const std::vector<float> all_weights = all_floats("moe", args.weights);
     const int64_t experts = args.gate.dim(0);
@@ -54,6 +54,7 @@ struct Routing {
 template <typename T>
 std::vector<T*> row_pointers(T* data, int64_t rows, int64_t stride) {
   std::vector<T*> out;
+  out.reserve(static_cast<size_t>(rows));
   for (int64_t row = 0; row < rows; ++row) {
     out.push_back(data + row * stride);
   }

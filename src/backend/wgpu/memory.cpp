@@ -51,6 +51,7 @@ std::vector<KernelTime> WgpuBackend::take_profile() {
 StoragePtr WgpuBackend::allocate(uint64_t bytes, uint64_t split_unit, const std::string& label) {
   auto segments = cut_segments(bytes, split_unit, limits().max_binding_bytes, label);
   std::vector<BufferPtr> buffers;
+  buffers.reserve(segments.size());
   for (const Storage::Segment& segment : segments) {
     buffers.push_back(context_->pool().acquire(segment.bytes, true, label));
   }

@@ -1,5 +1,7 @@
 #include "backend/wgpu/tuning.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -65,7 +67,7 @@ void write_tuning(const std::string& file, const Tuning& tuning) {
   std::error_code error;
   fs::create_directories(fs::path(file).parent_path(), error);
   // Under a name of its own first: several programs may start at once.
-  const std::string draft = file + "." + std::to_string(std::rand());
+  const std::string draft = file + "." + std::to_string(::getpid());
   {
     std::ofstream out(draft);
     for (const TuningField& field : tuning_fields()) {

@@ -139,6 +139,7 @@ StoragePtr WeightLoader::fill_host(const HostPieces& pieces,
   const uint64_t most = context_.limits().max_binding_bytes / host_page() * host_page();
   auto segments = cut_segments(pieces.bytes(), split_unit, most, label);
   std::vector<BufferPtr> buffers;
+  buffers.reserve(segments.size());
   for (const Storage::Segment& segment : segments) {
     HostBuffer buffer(context_, segment.bytes, label);
     fill(buffer, pieces, segment);
