@@ -69,7 +69,7 @@ double sampled_error(const Tensor& x, const Tensor& weight, const Tensor& y) {
   return square > 0.0 ? error / square : 0.0;
 }
 
-MatmulResult measure(const Device& device, const MatmulShape& shape, DType dtype) {
+MatmulResult measure(const Device& device, Profile profile, const MatmulShape& shape, DType dtype) {
   const Tensor x = Tensor::randn({shape.m, shape.k}, 0.0, 1.0, 1, device);
   const Tensor weight = Tensor::empty({shape.n, shape.k}, dtype, device, "bench weight");
   weight.copy_from(Tensor::randn({shape.n, shape.k}, 0.0, 0.05, 2, device));
@@ -90,7 +90,9 @@ MatmulResult measure(const Device& device, const MatmulShape& shape, DType dtype
   }
   device.backend().take_profile();
   result.seconds = run(times) / times;
-  result.kernels = device.backend().take_profile();
+  if (profile == Profile::Kernels) {
+    result.kernels = device.backend().take_profile();
+  }
   return result;
 }
 
@@ -113,7 +115,7 @@ int bench_matmul(const DeviceFlags& flags, const std::vector<std::string>& shape
     name = device.name();
     for (const MatmulShape& shape : parsed) {
       for (const DType dtype : {DType::BF16, DType::F16}) {
-        const MatmulResult result = measure(device, shape, dtype);
+        const MatmulResult result = measure(device, flags.profile, shape, dtype);
         const double products =
             static_cast<double>(shape.m) * static_cast<double>(shape.n * shape.k);
         const double flops = 2.0 * products / result.seconds;
