@@ -142,7 +142,8 @@ void dots_one(const float* const* x, const std::byte* const* w, int64_t n, float
   add_rest<V, D, 1>(x, w, i, n, sums);
 }
 
-/// Several rows of x: weights of one tile pass by together, those of the next are fetched.
+/// Several rows of x: weights of one tile pass by together. Types that are read from memory only
+/// (dot_rows widens them once for more rows than these) fetch those of the next tile.
 template <typename V, DType D, int kRows>
 void dots(const float* const* x, const std::byte* const* w, int64_t n, float* sums) {
   constexpr int kWeights = V::kDotWeights;
@@ -159,7 +160,9 @@ void dots(const float* const* x, const std::byte* const* w, int64_t n, float* su
 #pragma GCC unroll 4
     for (int j = 0; j < kWeights; ++j) {
       blocks[j] = Weights<V, D>(w[j] + at);
-      __builtin_prefetch(w[kWeights + j] + at);
+      if constexpr (D != DType::F32 && D != DType::BF16) {
+        __builtin_prefetch(w[kWeights + j] + at);
+      }
     }
 #pragma GCC unroll 8
     for (int p = 0; p < kParts<V>; ++p) {
