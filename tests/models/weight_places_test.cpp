@@ -1,4 +1,7 @@
-// Wherever the weights of a model lie, its logits are the same bit for bit.
+// Wherever the weights of a model lie, its logits are the same: bit for bit, and to rounding where
+// tensors are read at multiples of 8 bytes, by kernels that sum in another order.
+#include <cmath>
+
 #include "models/support.h"
 
 namespace candela::models {
@@ -41,6 +44,17 @@ Logits run(const std::string& path, WeightMode mode) {
   return result;
 }
 
+/// No value is further off than 1e-4 of their root mean square.
+void expect_close(const std::vector<float>& got, const std::vector<float>& expected) {
+  ASSERT_EQ(got.size(), expected.size());
+  double square = 0.0, worst = 0.0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    square += double{expected[i]} * expected[i];
+    worst = std::max(worst, std::abs(double{got[i]} - expected[i]));
+  }
+  EXPECT_LE(worst, 1e-4 * std::sqrt(square / static_cast<double>(got.size())));
+}
+
 class WeightPlaces : public testing::TestWithParam<std::string> {};
 
 TEST_P(WeightPlaces, GiveTheSameLogits) {
@@ -54,7 +68,8 @@ TEST_P(WeightPlaces, GiveTheSameLogits) {
   }
   if (place == WeightPlace::FilePages) {
     const Logits mapped = run(GetParam(), WeightMode::Map);
-    EXPECT_EQ(mapped, copied);
+    expect_close(mapped.prefill, copied.prefill);
+    expect_close(mapped.decode, copied.decode);
     EXPECT_LT(mapped.uploads, copied.uploads) << "nothing was read in place";
     EXPECT_LT(mapped.reserved, copied.reserved);
   }
@@ -85,7 +100,10 @@ TEST(WeightPlaces, EightBytesMoreBeforeTheData) {
     }
     writer.save(folder / "model.safetensors");
     test::write_file(folder.path() / "config.json", read_json(kTinyQwen3 + "/config.json").dump());
-    EXPECT_EQ(run(folder.path().string(), WeightMode::Map), copied) << "padded by '" << name << "'";
+    SCOPED_TRACE(name);
+    const Logits mapped = run(folder.path().string(), WeightMode::Map);
+    expect_close(mapped.prefill, copied.prefill);
+    expect_close(mapped.decode, copied.decode);
   }
 }
 
