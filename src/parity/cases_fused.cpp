@@ -259,7 +259,7 @@ void add_moe_tiles(Table& table) {
     add("prefill_many", dtype, {400, 2, 4, 24, 72}, false);
     add("prefill_deep", dtype, {66, 1, 2, 72, 1096}, true);
     // Beyond 64 KiB: several segments where bindings are that small.
-    add("prefill_large", dtype, {80, 2, 6, 136, 200}, true);
+    add("prefill_large", dtype, {66, 2, 6, 120, 120}, true);
   }
   // More pairs than moe_group sorts at a time.
   add("65536_pairs", DType::BF16, {16500, 4, 6, 8, 8}, true);

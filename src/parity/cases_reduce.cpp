@@ -318,10 +318,37 @@ void add_sample(Table& table) {
   }
 }
 
+void add_argmax_into(Table& table) {
+  for (const int64_t columns : {1, 65, 5000}) {
+    Case out;
+    out.name = fmt::format("argmax_into/{}_columns", columns);
+    out.op = "argmax_into";
+    out.bound = kBits;
+    out.basic = columns == 65;
+    out.inputs = [columns] {
+      return Hosts{normal({3, columns}, 4), numbers({5}, {9, 9, 9, 9, 9}, DType::U32)};
+    };
+    out.run = [](const Tensors& in, const Device&) {
+      argmax_into(in[0], in[1].narrow(0, 1, 3));
+      return Tensors{in[1]};
+    };
+    out.reference = [columns](const Hosts& in) {
+      Numbers ids(5, 9.0);
+      for (size_t row = 0; row < 3; ++row) {
+        const auto width = static_cast<size_t>(columns);
+        ids[row + 1] = argmax_of(std::span(in[0].values).subspan(row * width, width));
+      }
+      return std::vector<Numbers>{ids};
+    };
+    table.push_back(out);
+  }
+}
+
 }  // namespace
 
 void add_reduce(Table& table) {
   add_sample(table);
+  add_argmax_into(table);
   add_reductions(table);
   add_softmax(table);
   add_scans(table);

@@ -1,6 +1,7 @@
 // Every kernel file: used or included, its variants compile on the opened library, its bindings and
 // params are what a dispatch expects.
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -169,7 +170,9 @@ TEST_P(KernelVariants, Compile) {
     }
     const KernelId id{GetParam().c_str(), variant.defines, variant.substitutions};
     try {
-      const ShaderText text = context.shaders().resolve(id);
+      KernelId full = id;
+      full.substitutions.emplace_back("SUBGROUP_SIZE", fmt::format("{}u", limits.subgroup_min));
+      const ShaderText text = context.shaders().resolve(full);
       const Bindings bindings = bindings_of(text.text, describe(id));
       const Pipeline& pipeline = context.pipelines().get(id, bindings.operands, bindings.written);
       EXPECT_GT(pipeline.param_bytes, 0u) << describe(id) << " has no struct Params";
