@@ -12,7 +12,8 @@ namespace {
 constexpr uint32_t kDecodeRows = 64;
 /// Columns after which exact sums leave the matrix cores.
 constexpr uint32_t kExactSlice = 512;
-/// Workgroups that fill a large GPU, and columns that are worth a workgroup of their own.
+/// Workgroups that fill a large GPU (of large tiles half as many), and columns that are worth a
+/// workgroup of their own.
 constexpr uint64_t kFillingGroups = 264;
 constexpr uint32_t kLeastSplit = 256;
 /// From this many large tiles on they are worth it.
@@ -101,8 +102,10 @@ void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const Vie
   params.y_offset = yr.offset;
   params.y_stride = yr.stride;
   const uint64_t tiles = blocks(yr.rows, tile.rows) * blocks(weight.rows, tile.cols);
+  const bool large = tile.rows * tile.cols > 64 * 64;
+  const uint64_t filling = large ? kFillingGroups / 2 : kFillingGroups;
   const auto wanted = static_cast<uint32_t>(
-      std::clamp<uint64_t>(kFillingGroups / tiles, 1, std::max(weight.cols / kLeastSplit, 1u)));
+      std::clamp<uint64_t>(filling / tiles, 1, std::max(weight.cols / kLeastSplit, 1u)));
   params.split =
       static_cast<uint32_t>(blocks(blocks(left.pitch, wanted), kMatrixStep)) * kMatrixStep;
   params.splits = static_cast<uint32_t>(blocks(left.pitch, params.split));
