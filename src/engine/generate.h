@@ -13,8 +13,8 @@ namespace candela::engine {
 /// Settings of the loop that are not part of a request.
 struct GenerateOptions {
   int64_t prefill_chunk = 2048;  ///< tokens a forward pass: bounds its memory
-  bool all_logits = false;      ///< keep the logits of every step, for trace and tests
-  nn::Trace trace = {};         ///< of the prompt's forward pass; needs prompts of one chunk
+  bool all_logits = false;       ///< keep the logits of every step, for trace and tests
+  nn::Trace trace = {};          ///< of the prompt's forward pass; needs prompts of one chunk
 };
 
 struct Generation {

@@ -64,8 +64,8 @@ bool use_subgroups(const Limits& limits);
 bool one_subgroup_size(const Limits& limits);
 /// Results a workgroup of 256 makes if each takes one subgroup, without subgroups 32 threads.
 uint32_t rows_a_workgroup(const Limits& limits);
-/// For kernels whose sums are made by teams of `team` threads: SUBGROUPS where they may use them, and
-/// COMBINE where a team may be several subgroups.
+/// For kernels whose sums are made by teams of `team` threads: SUBGROUPS where they may use them,
+/// and COMBINE where a team may be several subgroups.
 void define_subgroups(KernelId& kernel, const Limits& limits, uint32_t team);
 
 /// The rows of a weight that lie in one segment.
