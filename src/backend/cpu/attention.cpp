@@ -107,6 +107,7 @@ class Attention {
     const size_t length = keys.size();
     scores_.resize(queries.q.size() * length);
     std::vector<float*> rows;
+    rows.reserve(queries.q.size());
     for (size_t i = 0; i < queries.q.size(); ++i) {
       rows.push_back(scores_.data() + i * length);
     }
@@ -162,7 +163,7 @@ struct Split {
     for (const Span& span : spans) {
       longest = std::max(longest, span.end - span.begin);
     }
-    const int64_t wanted = 2 * threads / (tokens * kv_heads);
+    const int64_t wanted = int64_t{2} * threads / (tokens * kv_heads);
     parts = std::max<int64_t>(std::min(wanted, longest / kLeast), 1);
   }
 

@@ -12,7 +12,7 @@ namespace {
 
 // Weight rows that stay in the second cache while the rows of x pass by, a few at a time in the
 // first.
-constexpr int64_t kBlockBytes = 128 * 1024;
+constexpr int64_t kBlockBytes = int64_t{128} * 1024;
 
 // From here on arithmetic is the bound, not memory, so that halving it gains time.
 constexpr int64_t kManyRows = 8;

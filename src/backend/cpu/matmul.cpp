@@ -93,7 +93,7 @@ void add_extras(const LinearArgs& args,
         y[row][o * step] += bias[static_cast<size_t>(o)];
       }
     }
-    if (residual == nullptr) {
+    if (!args.residual) {
       continue;
     }
     const Layout& layout = args.residual->layout;

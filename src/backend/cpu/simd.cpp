@@ -72,7 +72,7 @@ struct Portable {
     return both;
   }
   static Floats floats(const Bytes& from, int at) {
-    const int8_t* b = from.data() + at * kLanes;
+    const int8_t* b = from.data() + ptrdiff_t{at} * kLanes;
     return Floats{static_cast<float>(b[0]), static_cast<float>(b[1]), static_cast<float>(b[2]),
                   static_cast<float>(b[3])};
   }

@@ -140,7 +140,7 @@ void dots_bf16(const BFloat16* const* x, const std::byte* const* w, int64_t n, f
     }
   }
   for (int r = 0; r < kRows; ++r) {
-    float* to = sums + r * kMaxDotWeights;
+    float* to = sums + ptrdiff_t{r} * kMaxDotWeights;
     sum_four(acc[r], to);
     for (int j = 0; i < n && j < kWeights; ++j) {
       for (int64_t k = i; k < n; ++k) {

@@ -182,7 +182,7 @@ void dots(const float* const* x, const std::byte* const* w, int64_t n, float* su
     }
   }
   for (int r = 0; r < kRows; ++r) {
-    V::sums(acc[r], sums + r * kMaxDotWeights);
+    V::sums(acc[r], sums + ptrdiff_t{r} * kMaxDotWeights);
   }
   add_rest<V, D, kRows>(x, w, i, n, sums);
 }

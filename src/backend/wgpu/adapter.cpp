@@ -184,9 +184,11 @@ dawn::Toggles dawn_toggles(bool checked) {
   return toggles;
 }
 
+constexpr auto kNativeMappableBuffers =
+    static_cast<WGPUFeatureName>(WGPUNativeFeature_MappablePrimaryBuffers);
+
 WGPUFeatureName host_memory_feature(const Api& api) {
-  return api.is_dawn() ? dawn::kHostMappedPointer
-                       : static_cast<WGPUFeatureName>(WGPUNativeFeature_MappablePrimaryBuffers);
+  return api.is_dawn() ? dawn::kHostMappedPointer : kNativeMappableBuffers;
 }
 
 Handle<WGPUInstance> make_instance(const Api& api, bool checked) {

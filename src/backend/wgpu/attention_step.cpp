@@ -172,7 +172,7 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
   std::vector<Operand> operands{whole_in(args.q),        whole_in(args.positions),
                                 whole_in(args.cos),      whole_out(args.k_cache),
                                 whole_out(args.v_cache), whole_out(part)};
-  if (args.q_norm) {
+  if (args.q_norm && args.k_norm) {
     const View q_norm = dense(*this, *args.q_norm);
     const View k_norm = dense(*this, *args.k_norm);
     kernel.defines.emplace_back("WITH_NORM");
@@ -184,7 +184,7 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
     operands.push_back(whole_in(k_norm));
   }
   const uint64_t chunks = (per_kv + cut.heads - 1) / cut.heads;
-  stream_->dispatch_bytes(kernel, grid_for(tokens * kv_heads * chunks * cut.splits),
+  stream_->dispatch_bytes(kernel, grid_for(uint64_t{tokens} * kv_heads * chunks * cut.splits),
                           std::as_bytes(std::span(&p, 1)), operands);
   if (cut.splits > 1) {
     const MergeParams merge{p.tokens,   p.heads,      p.dim,           p.splits,

@@ -38,9 +38,9 @@ void ErrorSlot::check() {
          "The WebGPU device is lost ({}); open the device again.", lost_reason_);
   }
   if (first_) {
-    const Error error = std::move(*first_);
+    const Error error = *first_;
     first_.reset();
-    throw error;
+    throw Error(error);
   }
 }
 

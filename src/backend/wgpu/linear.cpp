@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "backend/wgpu/linear_extras.h"
 #include "backend/wgpu/matrix.h"
 #include "backend/wgpu/rows.h"
 #include "backend/wgpu/wgpu_backend.h"
@@ -67,13 +68,22 @@ void WgpuBackend::linear(const LinearArgs& args, const View& y) {
   if (args.norm_weight && !norm_inside) {
     x = normed(args);
   }
-  const Rows xr = rows_of(x);
-  const Rows yr = rows_of(target.view());
   if (cores) {
     linear_matrix(args, x, target.view());
-    target.finish();
-    return;
+  } else {
+    linear_rows(args, x, target.view(), norm_inside);
   }
+  target.finish();
+}
+
+void WgpuBackend::linear_rows(const LinearArgs& args,
+                              const View& x,
+                              const View& y,
+                              bool norm_inside) {
+  const Weight weight = weight_rows(args.weight, "linear");
+  const Rows xr = rows_of(x);
+  const Rows yr = rows_of(y);
+  const bool few = xr.rows <= kFewRows;
   LinearParams params{};
   params.rows = xr.rows;
   params.cols = xr.cols;
@@ -94,36 +104,18 @@ void WgpuBackend::linear(const LinearArgs& args, const View& y) {
     kernel.substitutions.emplace_back("TEAM", std::to_string(team));
     define_subgroups(kernel, limits(), team);
   }
-  std::vector<Operand> operands{whole_in(x), Operand{}, whole_out(target.view())};
-  const auto bind = [&](const char* name, const View& view) {
-    kernel.substitutions.emplace_back(name, std::to_string(operands.size()));
-    operands.push_back(whole_in(view));
-  };
-  if (args.bias) {
-    const View bias = dense(*this, *args.bias);
-    params.bias_offset = narrow_u32(bias.layout.offset, "the offset of a bias");
-    params.bias_kind = real_kind(bias.dtype, "linear");
-    kernel.defines.emplace_back("HAS_BIAS");
-    operands.push_back(whole_in(bias));
-  }
-  if (args.residual) {
-    const View residual = with_rows(*this, *args.residual);
-    const Rows rr = rows_of(residual);
-    params.residual_offset = rr.offset;
-    params.residual_stride = rr.stride;
-    kernel.defines.emplace_back("HAS_RESIDUAL");
-    bind("RESIDUAL", residual);
-  }
-  if (norm_inside) {
+  std::vector<Operand> operands{whole_in(x), Operand{}, whole_out(y)};
+  bind_extras(*this, args, kernel, params, operands);
+  if (norm_inside && args.norm_weight) {
     params.norm_offset = narrow_u32(args.norm_weight->layout.offset, "the offset of a norm weight");
     params.norm_eps = args.norm_eps;
     kernel.defines.emplace_back("HAS_NORM");
     if (args.norm_weight->dtype == DType::BF16) {
       kernel.defines.emplace_back("NORM_BF16");
     }
-    bind("NORM", *args.norm_weight);
+    bind_as("NORM", *args.norm_weight, kernel, operands);
   }
-  kernel.substitutions.emplace_back("PARAMS", std::to_string(operands.size()));
+  number_params(kernel, operands);
   for (const WeightPiece& piece : weight.pieces) {
     params.row_begin = piece.begin;
     params.row_count = piece.end - piece.begin;
@@ -135,7 +127,6 @@ void WgpuBackend::linear(const LinearArgs& args, const View& y) {
     stream_->dispatch_bytes(kernel, grid_for(groups), std::as_bytes(std::span(&params, 1)),
                             operands);
   }
-  target.finish();
 }
 
 void WgpuBackend::swiglu(const View& gate, const View& up, const View& y) {

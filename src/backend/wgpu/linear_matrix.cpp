@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/wgpu/linear_extras.h"
 #include "backend/wgpu/matrix.h"
 #include "backend/wgpu/wgpu_backend.h"
 
@@ -34,37 +35,6 @@ uint64_t blocks(uint64_t count, uint64_t size) {
   return (count + size - 1) / size;
 }
 
-/// Adds bias and residual to a kernel's operands.
-template <typename Params>
-void add_extras(Backend& backend,
-                const LinearArgs& args,
-                KernelId& kernel,
-                Params& params,
-                std::vector<Operand>& operands) {
-  const auto bind = [&](const char* name, const View& view) {
-    kernel.defines.emplace_back(std::string("HAS_") + name);
-    kernel.substitutions.emplace_back(name, std::to_string(operands.size()));
-    operands.push_back(whole_in(view));
-  };
-  if (args.bias) {
-    const View bias = dense(backend, *args.bias);
-    params.bias_offset = narrow_u32(bias.layout.offset, "the offset of a bias");
-    params.bias_kind = real_kind(bias.dtype, "linear");
-    bind("BIAS", bias);
-  }
-  if (args.residual) {
-    const View residual = with_rows(backend, *args.residual);
-    const Rows rows = rows_of(residual);
-    params.residual_offset = rows.offset;
-    params.residual_stride = rows.stride;
-    bind("RESIDUAL", residual);
-  }
-}
-
-void add_params(KernelId& kernel, const std::vector<Operand>& operands) {
-  kernel.substitutions.emplace_back("PARAMS", std::to_string(operands.size()));
-}
-
 /// The large tile where it leaves few multiprocessors idle and every piece is wide enough.
 MatrixTile choose_tile(uint32_t rows, const Weight& weight, uint32_t terms) {
   if (rows <= 16) {
@@ -81,6 +51,46 @@ MatrixTile choose_tile(uint32_t rows, const Weight& weight, uint32_t terms) {
     fits = fits && piece.end - piece.begin >= large.cols;
   }
   return rows > kDecodeRows && fits && tiles >= kLargeTiles ? large : MatrixTile{64, 64, 32, 32};
+}
+
+/// Columns that one workgroup sums: all, or fewer where there are too few tiles to fill the device.
+uint32_t columns_a_workgroup(uint32_t rows,
+                             const Weight& weight,
+                             const MatrixTile& tile,
+                             uint32_t pitch) {
+  const uint64_t tiles = blocks(rows, tile.rows) * blocks(weight.rows, tile.cols);
+  const bool large = tile.rows * tile.cols > 64 * 64;
+  const uint64_t filling = large ? kFillingGroups / 2 : kFillingGroups;
+  const auto wanted = static_cast<uint32_t>(
+      std::clamp<uint64_t>(filling / tiles, 1, std::max(weight.cols / kLeastSplit, 1u)));
+  return static_cast<uint32_t>(blocks(blocks(pitch, wanted), kMatrixStep)) * kMatrixStep;
+}
+
+KernelId product_kernel(const Weight& weight, const MatrixTile& tile, uint32_t terms, bool sliced) {
+  KernelId kernel{"linear_matrix"};
+  define_weight(kernel, weight.dtype, weight.vec4);
+  define_matrix(kernel, tile, terms);
+  if (weight.cols % kMatrixStep != 0) {
+    kernel.defines.emplace_back("TAIL");
+  }
+  if (sliced) {
+    kernel.defines.emplace_back("SLICED");
+  }
+  return kernel;
+}
+
+/// Adds up the workgroups' parts, bias and residual.
+void merge_parts(WgpuBackend& backend, const LinearArgs& args, const View& parts, const View& y) {
+  const Rows rows = rows_of(y);
+  KernelId kernel{"matrix_merge"};
+  MergeParams params{rows.rows,   rows.cols,   static_cast<uint32_t>(parts.dim(0)),
+                     rows.offset, rows.stride, 0,
+                     0,           0,           0};
+  std::vector<Operand> operands{whole_in(parts), whole_out(y)};
+  bind_extras(backend, args, kernel, params, operands);
+  number_params(kernel, operands);
+  backend.stream().dispatch_bytes(kernel, grid_for(blocks(uint64_t{rows.rows} * rows.cols, 256)),
+                                  std::as_bytes(std::span(&params, 1)), operands);
 }
 
 }  // namespace
@@ -101,25 +111,11 @@ void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const Vie
   params.w_stride = weight.stride;
   params.y_offset = yr.offset;
   params.y_stride = yr.stride;
-  const uint64_t tiles = blocks(yr.rows, tile.rows) * blocks(weight.rows, tile.cols);
-  const bool large = tile.rows * tile.cols > 64 * 64;
-  const uint64_t filling = large ? kFillingGroups / 2 : kFillingGroups;
-  const auto wanted = static_cast<uint32_t>(
-      std::clamp<uint64_t>(filling / tiles, 1, std::max(weight.cols / kLeastSplit, 1u)));
-  params.split =
-      static_cast<uint32_t>(blocks(blocks(left.pitch, wanted), kMatrixStep)) * kMatrixStep;
+  params.split = columns_a_workgroup(yr.rows, weight, tile, left.pitch);
   params.splits = static_cast<uint32_t>(blocks(left.pitch, params.split));
   params.slice = fast ? params.split : std::min(params.split, kExactSlice);
 
-  KernelId kernel{"linear_matrix"};
-  define_weight(kernel, weight.dtype, weight.vec4);
-  define_matrix(kernel, tile, terms);
-  if (weight.cols % kMatrixStep != 0) {
-    kernel.defines.emplace_back("TAIL");
-  }
-  if (params.slice < params.split) {
-    kernel.defines.emplace_back("SLICED");
-  }
+  KernelId kernel = product_kernel(weight, tile, terms, params.slice < params.split);
   std::vector<Operand> operands{whole_in(left.values), Operand{}, whole_out(y),
                                 whole_in(left.exponents)};
   View parts;
@@ -133,7 +129,7 @@ void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const Vie
     params.y_stride = weight.rows;
     operands[2] = whole_out(parts);
   } else {
-    add_extras(*this, args, kernel, params, operands);
+    bind_extras(*this, args, kernel, params, operands);
   }
   const auto by_four = [](const WeightPiece& piece) {
     return piece.begin % 4 == 0 && piece.end % 4 == 0;
@@ -142,7 +138,7 @@ void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const Vie
       std::all_of(weight.pieces.begin(), weight.pieces.end(), by_four)) {
     kernel.defines.emplace_back("Y_VEC4");
   }
-  add_params(kernel, operands);
+  number_params(kernel, operands);
   for (const WeightPiece& piece : weight.pieces) {
     params.row_begin = piece.begin;
     params.row_count = piece.end - piece.begin;
@@ -157,13 +153,7 @@ void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const Vie
                             operands);
   }
   if (params.splits > 1) {
-    KernelId merge{"matrix_merge"};
-    MergeParams sums{yr.rows, weight.rows, params.splits, yr.offset, yr.stride, 0, 0, 0, 0};
-    std::vector<Operand> both{whole_in(parts), whole_out(y)};
-    add_extras(*this, args, merge, sums, both);
-    add_params(merge, both);
-    stream_->dispatch_bytes(merge, grid_for(blocks(uint64_t{yr.rows} * weight.rows, 256)),
-                            std::as_bytes(std::span(&sums, 1)), both);
+    merge_parts(*this, args, parts, y);
   }
 }
 

@@ -44,69 +44,99 @@ KernelId expert_kernel(const Limits& limits,
   return kernel;
 }
 
+/// The block's operands, resolved, and what goes between its dispatches.
+struct OneToken {
+  WgpuBackend& backend;
+  const MoeBlockArgs& args;
+  Weight gate, up, down;
+  View logits, act, route;
+
+  const Limits& limits() const { return backend.limits(); }
+  uint32_t lanes() const { return 256 / rows_a_workgroup(limits()); }
+  bool fits(const View& y) const {
+    return args.x.dim(0) == 1 && args.router.dim(0) <= kMostExperts && gate.is_whole() &&
+           up.is_whole() && down.is_whole() && gate.dtype == up.dtype &&
+           norm_by_eights(args.norm_weight) && rows_of(args.x).vec4() && y.dtype == DType::F32 &&
+           y.layout.is_contiguous() && args.gate.dim(1) > 0;
+  }
+};
+
+void gate_up(const OneToken& one) {
+  const MoeBlockArgs& args = one.args;
+  const uint32_t team = std::min(one.backend.tuning().expert_gate_up_subgroups * one.lanes(), 256u);
+  KernelId kernel = expert_kernel(one.limits(), "moe_one_gate_up", team, one.gate,
+                                  one.gate.vec4 && one.up.vec4, true);
+  kernel.substitutions.emplace_back("SUMS", use_subgroups(one.limits()) ? "64" : "256");
+  if (args.norm_weight.dtype == DType::BF16) {
+    kernel.defines.emplace_back("NORM_BF16");
+  }
+  if (args.normalize) {
+    kernel.defines.emplace_back("NORMALIZE");
+  }
+  const GateUpParams params{narrow_u32(args.router.dim(0), "experts"),
+                            narrow_u32(args.experts_per_token, "experts of a token"),
+                            one.gate.cols,
+                            narrow_u32(args.gate.dim(1), "the inner size of an expert"),
+                            offset(args.x),
+                            offset(args.norm_weight),
+                            offset(one.logits),
+                            one.gate.pieces[0].start,
+                            one.up.pieces[0].start,
+                            one.gate.stride,
+                            offset(one.act),
+                            offset(one.route),
+                            args.norm_eps};
+  one.backend.stream().dispatch(
+      kernel, grid_for(blocks(params.inner, 256 / team) * params.k), params,
+      {whole_in(args.x), whole_in(args.norm_weight), whole_in(one.logits), in(args.gate),
+       in(args.up), whole_out(one.act), whole_out(one.route)});
+}
+
+void down(const OneToken& one, const View& y) {
+  const uint32_t rows = one.backend.tuning().expert_down_rows;
+  const bool x_vec4 = one.down.cols % 8 == 0 && one.act.layout.offset % 4 == 0;
+  KernelId kernel =
+      expert_kernel(one.limits(), "moe_one_down", one.lanes(), one.down, one.down.vec4, x_vec4);
+  kernel.substitutions.emplace_back("ROWS", std::to_string(rows));
+  const DownParams params{narrow_u32(one.act.dim(0), "experts of a token"),
+                          narrow_u32(y.dim(1), "the hidden size"),
+                          one.down.cols,
+                          offset(one.act),
+                          offset(one.route),
+                          one.down.pieces[0].start,
+                          one.down.stride,
+                          offset(one.args.x),
+                          offset(y)};
+  one.backend.stream().dispatch(kernel, grid_for(blocks(params.hidden, rows)), params,
+                                {whole_in(one.act), whole_in(one.route), in(one.args.down),
+                                 whole_in(one.args.x), whole_out(y)});
+}
+
 }  // namespace
 
 void WgpuBackend::moe_block(const MoeBlockArgs& args, const View& y) {
-  const Weight gate = weight_rows(args.gate, "moe_block");
-  const Weight up = weight_rows(args.up, "moe_block");
-  const Weight down = weight_rows(args.down, "moe_block");
-  const int64_t experts = args.router.dim(0);
-  const bool fits = args.x.dim(0) == 1 && experts <= kMostExperts && gate.is_whole() &&
-                    up.is_whole() && down.is_whole() && gate.dtype == up.dtype &&
-                    norm_by_eights(args.norm_weight) && rows_of(args.x).vec4() &&
-                    y.dtype == DType::F32 && y.layout.is_contiguous() && args.gate.dim(1) > 0;
-  if (!fits) {
+  OneToken one{*this,
+               args,
+               weight_rows(args.gate, "moe_block"),
+               weight_rows(args.up, "moe_block"),
+               weight_rows(args.down, "moe_block"),
+               {},
+               {},
+               {}};
+  if (!one.fits(y)) {
     return Backend::moe_block(args, y);
   }
+  one.logits = scratch(Shape{1, args.router.dim(0)}, DType::F32);
+  one.act = scratch(Shape{args.experts_per_token, args.gate.dim(1)}, DType::F32);
+  one.route = scratch(Shape{2, args.experts_per_token}, DType::U32);
   LinearArgs router;
   router.x = args.x;
   router.norm_weight = args.norm_weight;
   router.norm_eps = args.norm_eps;
   router.weight = args.router;
-  const View logits = scratch(Shape{1, experts}, DType::F32);
-  linear(router, logits);
-
-  const int64_t k = args.experts_per_token;
-  const int64_t inner = args.gate.dim(1);
-  const View act = scratch(Shape{k, inner}, DType::F32);
-  const View route = scratch(Shape{2, k}, DType::U32);
-  const bool vec4 = gate.vec4 && up.vec4;
-  const uint32_t lanes = 256 / rows_a_workgroup(limits());
-  const uint32_t team = std::min(tuning_.expert_gate_up_subgroups * lanes, 256u);
-  KernelId first = expert_kernel(limits(), "moe_one_gate_up", team, gate, vec4, true);
-  first.substitutions.emplace_back("SUMS", use_subgroups(limits()) ? "64" : "256");
-  if (args.norm_weight.dtype == DType::BF16) {
-    first.defines.emplace_back("NORM_BF16");
-  }
-  if (args.normalize) {
-    first.defines.emplace_back("NORMALIZE");
-  }
-  const GateUpParams gate_up{narrow_u32(experts, "experts"),
-                             narrow_u32(k, "experts of a token"),
-                             gate.cols,
-                             narrow_u32(inner, "the inner size of an expert"),
-                             offset(args.x),
-                             offset(args.norm_weight),
-                             offset(logits),
-                             gate.pieces[0].start,
-                             up.pieces[0].start,
-                             gate.stride,
-                             offset(act),
-                             offset(route),
-                             args.norm_eps};
-  stream_->dispatch(first, grid_for(blocks(gate_up.inner, 256 / team) * gate_up.k), gate_up,
-                    {whole_in(args.x), whole_in(args.norm_weight), whole_in(logits), in(args.gate),
-                     in(args.up), whole_out(act), whole_out(route)});
-
-  KernelId second = expert_kernel(limits(), "moe_one_down", lanes, down, down.vec4,
-                                  inner % 8 == 0 && act.layout.offset % 4 == 0);
-  second.substitutions.emplace_back("ROWS", std::to_string(tuning_.expert_down_rows));
-  const DownParams params{gate_up.k,   gate_up.hidden, gate_up.inner,
-                          offset(act), offset(route),  down.pieces[0].start,
-                          down.stride, offset(args.x), offset(y)};
-  stream_->dispatch(
-      second, grid_for(blocks(gate_up.hidden, tuning_.expert_down_rows)), params,
-      {whole_in(act), whole_in(route), in(args.down), whole_in(args.x), whole_out(y)});
+  linear(router, one.logits);
+  gate_up(one);
+  down(one, y);
 }
 
 }  // namespace candela::wgpu

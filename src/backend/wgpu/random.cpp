@@ -12,7 +12,7 @@ struct RandomParams {
   float shift, scale;
 };
 
-constexpr uint64_t kElementsPerGroup = 256 * 8;
+constexpr uint64_t kElementsPerGroup = uint64_t{256} * 8;
 
 }  // namespace
 

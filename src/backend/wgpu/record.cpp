@@ -98,10 +98,10 @@ void Recorder::before(Stream& stream,
   fs::create_directories(current_, error);
   std::string text = fmt::format("kernel {}\ngrid {} {} {}\n", kernel.name, grid.x, grid.y, grid.z);
   for (const std::string& define : kernel.defines) {
-    text += "define " + define + "\n";
+    text += fmt::format("define {}\n", define);
   }
   for (const auto& [name, value] : kernel.substitutions) {
-    text += "substitute " + name + " " + value + "\n";
+    text += fmt::format("substitute {} {}\n", name, value);
   }
   for (size_t i = 0; i < operands.size(); ++i) {
     text += operands[i].written ? "operand written\n" : "operand read\n";

@@ -94,6 +94,9 @@ class WgpuBackend final : public Backend {
  private:
   /// A view over fresh device memory for intermediate results of one op.
   View scratch(const Shape& shape, DType dtype);
+  /// `linear` without matrix cores; x and y are F32 rows. `norm_inside`: the norm is still to be
+  /// done.
+  void linear_rows(const LinearArgs& args, const View& x, const View& y, bool norm_inside);
   /// `linear` of F16 or BF16 weights with matrix cores; x and y are F32 rows.
   void linear_matrix(const LinearArgs& args, const View& x, const View& y);
 
