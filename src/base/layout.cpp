@@ -165,7 +165,8 @@ Layout Layout::broadcast_to(const Shape& target) const {
       invalid(fmt::format("broadcast: shape {} does not fit into {}.", to_string(shape),
                           to_string(target)));
     }
-    out.strides[static_cast<size_t>(axis + extra)] = same ? stride(axis) : 0;
+    const int to = axis + extra;
+    out.strides[static_cast<size_t>(to)] = same ? stride(axis) : 0;
   }
   return out;
 }

@@ -18,7 +18,10 @@ namespace {
 constexpr int64_t kRangesPerThread = 4;
 
 // True on a thread that runs a body: a loop inside of a body stays on that thread.
-thread_local bool inside_body = false;
+bool& inside_body() {
+  thread_local bool inside = false;
+  return inside;
+}
 
 struct Job {
   int64_t n = 0;
@@ -30,8 +33,8 @@ struct Job {
   std::exception_ptr failure;
 
   void work() {
-    const bool outer = inside_body;
-    inside_body = true;
+    const bool outer = inside_body();
+    inside_body() = true;
     for (;;) {
       const int64_t begin = next.fetch_add(range);
       if (begin >= n) {
@@ -47,7 +50,7 @@ struct Job {
         }
       }
     }
-    inside_body = outer;
+    inside_body() = outer;
   }
 };
 
@@ -118,7 +121,7 @@ void ThreadPool::run(int64_t n, int64_t grain, void* context, Call call) {
   }
   grain = std::max<int64_t>(grain, 1);
   std::unique_lock caller(state_->one_caller, std::defer_lock);
-  if (threads_ == 1 || n <= grain || inside_body || !caller.try_lock()) {
+  if (threads_ == 1 || n <= grain || inside_body() || !caller.try_lock()) {
     call(context, 0, n);
     return;
   }

@@ -101,7 +101,8 @@ class Bench {
     row.tokens_a_pass = static_cast<double>(batch);
     if (batch == 1) {
       row.bytes = static_cast<double>(model_.config().active_parameters()) * 2.0 +
-                  static_cast<double>(cache_.bytes_per_position() * (depth + length / 2));
+                  static_cast<double>(cache_.bytes_per_position()) *
+                      (static_cast<double>(depth) + static_cast<double>(length) / 2.0);
     }
     row.test += depth > 0 ? fmt::format(" @ d{}", depth) : "";
     row.test += batch > 1 ? fmt::format(" x {}", batch) : "";

@@ -100,6 +100,7 @@ MatmulResult measure(const Device& device, Profile profile, const MatmulShape& s
 
 int bench_matmul(const DeviceFlags& flags, const std::vector<std::string>& shapes, bool json) {
   std::vector<MatmulShape> parsed;
+  parsed.reserve(shapes.size());
   for (const std::string& text : shapes) {
     parsed.push_back(parse_shape(text));
   }

@@ -32,7 +32,7 @@ double sigmoid_of(double x) {
 // The scalars reach the device as F32, so they are chosen to be exact there.
 const std::map<std::string, UnaryRow>& unary_rows() {
   using D = double;
-  static const std::map<std::string, UnaryRow> rows = {
+  static const std::map<std::string, UnaryRow> kRows = {
       {"neg", {[](D x, D, D) { return -x; }, kBits, -6, 6, 0, 0, 3e38}},
       {"abs", {[](D x, D, D) { return std::fabs(x); }, kBits, -6, 6, 0, 0, 3e38}},
       {"recip", {[](D x, D, D) { return 1 / x; }, kExp, 0.1, 6}},
@@ -63,7 +63,7 @@ const std::map<std::string, UnaryRow>& unary_rows() {
       {"elu", {[](D x, D a, D) { return x > 0 ? x : a * (std::exp(x) - 1); }, kExp, -6, 6, 1.5}},
       {"leaky_relu", {[](D x, D a, D) { return x > 0 ? x : a * x; }, kRounded, -6, 6, 0.125}},
   };
-  return rows;
+  return kRows;
 }
 
 struct BinaryRow {
@@ -75,7 +75,7 @@ struct BinaryRow {
 
 const std::map<std::string, BinaryRow>& binary_rows() {
   using D = double;
-  static const std::map<std::string, BinaryRow> rows = {
+  static const std::map<std::string, BinaryRow> kRows = {
       {"add", {[](D x, D y) { return x + y; }}},
       {"sub", {[](D x, D y) { return x - y; }}},
       {"mul", {[](D x, D y) { return x * y; }}},
@@ -84,7 +84,7 @@ const std::map<std::string, BinaryRow>& binary_rows() {
       {"minimum", {[](D x, D y) { return std::fmin(x, y); }, kBits}},
       {"pow", {[](D x, D y) { return std::pow(x, y); }, kExp, 0.1, 3, false}},
   };
-  return rows;
+  return kRows;
 }
 
 Case unary_case(const std::string& name, UnaryOp op, const std::string& what, Host input) {

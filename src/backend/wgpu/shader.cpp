@@ -201,10 +201,10 @@ ShaderText Shaders::resolve(const KernelId& kernel) const {
 
 std::string map_lines(const std::string& message, const ShaderText& shader) {
   // Dawn writes ":3:16 error", wgpu-native "wgsl:3:16" and in its excerpt "3 |".
-  static const std::regex position("(wgsl)?:([0-9]+):([0-9]+)");
+  static const std::regex kPosition("(wgsl)?:([0-9]+):([0-9]+)");
   std::string out;
   auto at = message.cbegin();
-  for (std::sregex_iterator it(message.begin(), message.end(), position), end; it != end; ++it) {
+  for (std::sregex_iterator it(message.begin(), message.end(), kPosition), end; it != end; ++it) {
     const std::smatch& match = *it;
     out.append(at, match[0].first);
     at = match[0].second;

@@ -18,10 +18,10 @@ using Structs = std::map<std::string, Extent>;
 
 /// u32, vec4<f32>, vec2u, or a struct seen before; 0 bytes for anything else.
 Extent extent_of(const std::string& type, const Structs& structs) {
-  static const std::regex vector("vec([234])(<[uif]32>|[uif])");
-  static const std::regex array("array<(.+),([0-9]+)u?>");
+  static const std::regex kVector("vec([234])(<[uif]32>|[uif])");
+  static const std::regex kArray("array<(.+),([0-9]+)u?>");
   std::smatch match;
-  if (std::regex_match(type, match, array)) {
+  if (std::regex_match(type, match, kArray)) {
     // wgpu-native wants elements of uniform arrays 16 bytes apart.
     const Extent element = extent_of(match[1].str(), structs);
     const auto count = static_cast<uint32_t>(std::stoul(match[2].str()));
@@ -30,7 +30,7 @@ Extent extent_of(const std::string& type, const Structs& structs) {
   if (type == "u32" || type == "i32" || type == "f32") {
     return {4, 4};
   }
-  if (std::regex_match(type, match, vector)) {
+  if (std::regex_match(type, match, kVector)) {
     const auto count = static_cast<uint32_t>(std::stoul(match[1].str()));
     return {count * 4, count == 2 ? 8u : 16u};
   }
@@ -48,23 +48,23 @@ std::string without_spaces(std::string text) {
 }
 
 std::string without_comments(const std::string& text) {
-  static const std::regex comment("//[^\n]*");
-  return std::regex_replace(text, comment, "");
+  static const std::regex kComment("//[^\n]*");
+  return std::regex_replace(text, kComment, "");
 }
 
 }  // namespace
 
 uint32_t params_bytes(const std::string& wgsl, const std::string& kernel) {
-  static const std::regex declaration(R"(struct\s+(\w+)\s*\{([^}]*)\})");
-  static const std::regex field(R"((\w+)\s*:\s*([\w]+(?:<[\w<>, ]*>)?)\s*(,|$))");
+  static const std::regex kDeclaration(R"(struct\s+(\w+)\s*\{([^}]*)\})");
+  static const std::regex kField(R"((\w+)\s*:\s*([\w]+(?:<[\w<>, ]*>)?)\s*(,|$))");
   const std::string text = without_comments(wgsl);
   Structs structs;
-  for (std::sregex_iterator it(text.begin(), text.end(), declaration), end; it != end; ++it) {
+  for (std::sregex_iterator it(text.begin(), text.end(), kDeclaration), end; it != end; ++it) {
     const std::string name = (*it)[1].str();
     const std::string body = (*it)[2].str();
     Extent extent;
     bool plain = true;
-    for (std::sregex_iterator f(body.begin(), body.end(), field); f != end; ++f) {
+    for (std::sregex_iterator f(body.begin(), body.end(), kField); f != end; ++f) {
       const Extent member = extent_of(without_spaces((*f)[2].str()), structs);
       plain = plain && member.bytes != 0 && extent.bytes % member.align == 0;
       if (name == "Params" && !plain) {

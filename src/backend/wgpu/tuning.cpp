@@ -25,12 +25,12 @@ std::string environment(const char* name) {
 }  // namespace
 
 std::span<const TuningField> tuning_fields() {
-  static const std::vector<TuningField> fields = {
+  static const std::vector<TuningField> kFields = {
       {"short_matrix_subgroups", &Tuning::short_matrix_subgroups, {1, 2, 4, 8}},
       {"expert_down_rows", &Tuning::expert_down_rows, {1, 2, 4, 8}},
       {"expert_gate_up_subgroups", &Tuning::expert_gate_up_subgroups, {1, 2}},
   };
-  return fields;
+  return kFields;
 }
 
 std::string tuning_file(const WgpuBackend& backend) {
