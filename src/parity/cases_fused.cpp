@@ -181,6 +181,10 @@ void add_route(Table& table) {
   add("no_tokens", filled({0, 32}, 1), 8, true);
 }
 
+Host expert_weight(const Shape& shape, uint64_t seed, DType dtype) {
+  return is_quantized(dtype) ? quantized(shape, seed, dtype, 0.2) : normal(shape, seed, dtype, 0.2);
+}
+
 struct MoeShape {
   int64_t tokens, k, experts, inner, hidden;
 };
@@ -216,18 +220,14 @@ Case moe_case(const std::string& what,
   out.dtype = dtype;
   out.basic = what == "plain";
   out.inputs = [=] {
-    const auto weight = [&](const Shape& shape, uint64_t seed) {
-      return is_quantized(dtype) ? quantized(shape, seed, dtype, 0.2)
-                                 : normal(shape, seed, dtype, 0.2);
-    };
     const std::vector<Numbers> route = route_of(s, chosen);
     const Shape rows{s.tokens, s.hidden};
     return Hosts{with_outliers ? outliers(rows, 1) : normal(rows, 1),
                  numbers({s.tokens, s.k}, route[0], DType::U32),
                  numbers({s.tokens, s.k}, route[1]),
-                 weight({s.experts, s.inner, s.hidden}, 2),
-                 weight({s.experts, s.inner, s.hidden}, 3),
-                 weight({s.experts, s.hidden, s.inner}, 4),
+                 expert_weight({s.experts, s.inner, s.hidden}, 2, dtype),
+                 expert_weight({s.experts, s.inner, s.hidden}, 3, dtype),
+                 expert_weight({s.experts, s.hidden, s.inner}, 4, dtype),
                  normal(rows, 5)};
   };
   out.run = [residual](const Tensors& in, const Device&) {
@@ -295,16 +295,12 @@ void add_moe_block(Table& table) {
     out.dtype = dtype;
     out.basic = what == "plain";
     out.inputs = [=] {
-      const auto weight = [&](const Shape& shape, uint64_t seed) {
-        return is_quantized(dtype) ? quantized(shape, seed, dtype, 0.2)
-                                   : normal(shape, seed, dtype, 0.2);
-      };
       return Hosts{normal({s.tokens, s.hidden}, 1),
                    normal({s.hidden}, 6, s.k % 2 == 0 ? DType::BF16 : DType::F32),
-                   weight({s.experts, s.hidden}, 7),
-                   weight({s.experts, s.inner, s.hidden}, 2),
-                   weight({s.experts, s.inner, s.hidden}, 3),
-                   weight({s.experts, s.hidden, s.inner}, 4)};
+                   expert_weight({s.experts, s.hidden}, 7, dtype),
+                   expert_weight({s.experts, s.inner, s.hidden}, 2, dtype),
+                   expert_weight({s.experts, s.inner, s.hidden}, 3, dtype),
+                   expert_weight({s.experts, s.hidden, s.inner}, 4, dtype)};
     };
     out.run = [=](const Tensors& in, const Device&) {
       return Tensors{moe_block(in[0], in[1], in[2], in[3], in[4], in[5], {kEps, s.k, normalize})};
