@@ -11,9 +11,8 @@
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
 
+namespace candela {
 namespace {
-
-using namespace candela;
 
 constexpr const char* kEnvironment =
     "Environment:\n"
@@ -22,7 +21,8 @@ constexpr const char* kEnvironment =
     "found\n"
     "  CANDELA_WGSL_DIR                      folder of kernels that replace the built-in ones\n"
     "  CANDELA_LOG                           error, warn, info, debug or trace\n"
-    "  HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME where Org/Name is looked up\n"
+    "  HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME where Org/Name is looked up; tuned shapes lie below "
+    "the last\n"
     "  NO_COLOR                              no colours\n\n";
 
 std::string version() {
@@ -66,12 +66,14 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
+}  // namespace candela
 
 int main(int argc, char** argv) {
+  namespace cli = candela::cli;
   cli::catch_signals();
   try {
-    return run(argc, argv);
-  } catch (const Error& error) {
+    return candela::run(argc, argv);
+  } catch (const candela::Error& error) {
     cli::note_error(error.what());
     return cli::exit_code(error);
   } catch (const std::bad_alloc&) {
