@@ -5,6 +5,7 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/wgpu/adapter.h"
+#include "backend/wgpu/pool.h"
 #include "backend/wgpu/record.h"
 #include "backend/wgpu/wgpu_backend.h"
 #include "base/error.h"
@@ -21,8 +22,16 @@ Device Device::wgpu(const WgpuOptions& options) {
     const std::string file = wgpu::tuning_file(*backend);
     wgpu::Tuning tuning;
     if (options.tune == Tune::Again || !wgpu::read_tuning(file, tuning)) {
-      tuning = wgpu::measure_tuning(*backend);
-      wgpu::write_tuning(file, tuning);
+      try {
+        tuning = wgpu::measure_tuning(*backend);
+        wgpu::write_tuning(file, tuning);
+      } catch (const Error& error) {
+        // Too little memory for the samples: the defaults are good.
+        if (error.kind() != ErrorKind::OutOfMemory && error.kind() != ErrorKind::Unsupported) {
+          throw;
+        }
+      }
+      backend->context().pool().trim();
       backend->take_profile();
     }
     backend->set_tuning(tuning);
