@@ -81,7 +81,7 @@ struct RopeArgs {
 
 /// y = norm(x) weight^T + bias + residual.
 struct LinearArgs {
-  View x;                    ///< [rows, in], F32
+  View x;                    ///< [rows, in], F32, or F16 where there is no norm_weight
   View weight;               ///< [out, in]: F32, F16, BF16 or blocks; contiguous; may be segmented
   std::optional<View> bias;  ///< [out], F32, F16 or BF16
   std::optional<View> residual;          ///< [rows, out], F32; added last

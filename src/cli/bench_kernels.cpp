@@ -56,7 +56,7 @@ double sampled_error(const Tensor& x, const Tensor& weight, const Tensor& y) {
   for (int i = 0; i < kSamples; ++i) {
     const auto t = static_cast<int64_t>(engine() % static_cast<uint64_t>(y.dim(0)));
     const auto o = static_cast<int64_t>(engine() % static_cast<uint64_t>(y.dim(1)));
-    const auto a = x.narrow(0, t, 1).copy().to_vec<float>();
+    const auto a = x.narrow(0, t, 1).to_dtype(DType::F32).copy().to_vec<float>();
     const auto b = weight.narrow(0, o, 1).to_dtype(DType::F32).copy().to_vec<float>();
     double sum = 0.0;
     for (size_t k = 0; k < a.size(); ++k) {
@@ -69,8 +69,9 @@ double sampled_error(const Tensor& x, const Tensor& weight, const Tensor& y) {
   return square > 0.0 ? error / square : 0.0;
 }
 
-MatmulResult measure(const Device& device, Profile profile, const MatmulShape& shape, DType dtype) {
-  const Tensor x = Tensor::randn({shape.m, shape.k}, 0.0, 1.0, 1, device);
+MatmulResult measure(
+    const Device& device, Profile profile, const MatmulShape& shape, DType x_dtype, DType dtype) {
+  const Tensor x = Tensor::randn({shape.m, shape.k}, 0.0, 1.0, 1, device).to_dtype(x_dtype);
   const Tensor weight = Tensor::empty({shape.n, shape.k}, dtype, device, "bench weight");
   weight.copy_from(Tensor::randn({shape.n, shape.k}, 0.0, 0.05, 2, device));
   MatmulResult result;
@@ -115,8 +116,10 @@ int bench_matmul(const DeviceFlags& flags, const std::vector<std::string>& shape
     }
     name = device.name();
     for (const MatmulShape& shape : parsed) {
-      for (const DType dtype : {DType::BF16, DType::F16}) {
-        const MatmulResult result = measure(device, flags.profile, shape, dtype);
+      for (const auto& [x_dtype, dtype] : {std::pair{DType::F32, DType::BF16},
+                                           {DType::F32, DType::F16},
+                                           {DType::F16, DType::F16}}) {
+        const MatmulResult result = measure(device, flags.profile, shape, x_dtype, dtype);
         const double products =
             static_cast<double>(shape.m) * static_cast<double>(shape.n * shape.k);
         const double flops = 2.0 * products / result.seconds;
@@ -125,6 +128,7 @@ int bench_matmul(const DeviceFlags& flags, const std::vector<std::string>& shape
           results.push_back({{"m", shape.m},
                              {"n", shape.n},
                              {"k", shape.k},
+                             {"x", dtype_name(x_dtype)},
                              {"weight", dtype_name(dtype)},
                              {"precision", precision},
                              {"seconds", result.seconds},
@@ -133,11 +137,12 @@ int bench_matmul(const DeviceFlags& flags, const std::vector<std::string>& shape
                              {"nmse", result.nmse}});
           continue;
         }
-        write_out(fmt::format(
-            "linear {:>5} x {:>6} x {:>5} {:4} {:5}: {:9.1f} us {:7.1f} TFLOP/s {:7.1f} GB/s of "
-            "weights, NMSE {:.1e}\n",
-            shape.m, shape.n, shape.k, dtype_name(dtype), precision, result.seconds * 1e6,
-            flops / 1e12, bytes / 1e9, result.nmse));
+        write_out(
+            fmt::format("linear {:>5} x {:>6} x {:>5} {:3} x {:4} {:5}: {:9.1f} us {:7.1f} TFLOP/s "
+                        "{:7.1f} GB/s of "
+                        "weights, NMSE {:.1e}\n",
+                        shape.m, shape.n, shape.k, dtype_name(x_dtype), dtype_name(dtype),
+                        precision, result.seconds * 1e6, flops / 1e12, bytes / 1e9, result.nmse));
         for (const KernelTime& time : result.kernels) {
           write_out(fmt::format("  {:60} {:9.1f} us\n", time.name,
                                 time.nanoseconds / 1e3 / static_cast<double>(time.count)));

@@ -189,6 +189,12 @@ void add_linear_tiles(Table& table) {
                                   {outliers({rows, 136}, 15), weight(90, 136, dtype, 16),
                                    normal({90}, 17, DType::BF16), normal({rows, 90}, 18)}));
     }
+    // F16 activations are used as they lie where they fill whole tiles.
+    for (const Size& size : {Size{128, 70, 192}, Size{256, 5000, 640}, Size{100, 70, 192}}) {
+      table.push_back(linear_case(
+          fmt::format("{}/tile_x_F16_{}_{}_{}", text, size.rows, size.out, size.in),
+          {normal({size.rows, size.in}, 26, DType::F16), weight(size.out, size.in, dtype, 27)}));
+    }
     table.push_back(
         linear_case(text + "/tile_segments", {normal({70, 160}, 19), weight(900, 160, dtype, 20)}));
   }

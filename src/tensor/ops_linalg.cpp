@@ -60,7 +60,8 @@ Tensor run_linear(const Call& call,
     rows *= x.dim(axis);
   }
   LinearArgs args;
-  args.x = as_f32(call, x).reshape({rows, x.dim(-1)}).view();
+  const bool as_it_lies = x.dtype() == DType::F16 && norm_weight == nullptr;
+  args.x = (as_it_lies ? x : as_f32(call, x)).reshape({rows, x.dim(-1)}).view();
   args.weight = weight.contiguous().view();
   if (norm_weight != nullptr) {
     call.require_float(*norm_weight);

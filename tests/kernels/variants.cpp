@@ -148,6 +148,7 @@ std::vector<Variant> matrix_tiles() {
   const auto add = [&](const MatrixTile& tile, uint32_t terms) {
     KernelId kernel{"linear_matrix"};
     define_matrix(kernel, tile, terms);
+    kernel.substitutions.emplace_back("ROUND", terms == 1 ? "8" : "1");
     variants.push_back({kernel.defines, kernel.substitutions});
   };
   add({128, 192, 64, 48}, 1);
@@ -165,13 +166,21 @@ std::vector<Variant> extras(int first) {
           {{"HAS_RESIDUAL"}, {{"RESIDUAL", at(0)}, {"PARAMS", at(1)}}}};
 }
 
-/// linear_matrix has one binding more for BF16.
+/// linear_matrix has a binding more for an x with exponents, and one for BF16.
 std::vector<Variant> matrix_weights() {
   std::vector<Variant> variants;
-  for (const bool bf16 : {false, true}) {
-    for (Variant variant : extras(bf16 ? 5 : 4)) {
-      variant.defines.emplace_back(bf16 ? "W_BF16" : "W_F16");
-      variants.push_back(variant);
+  for (const bool scaled : {false, true}) {
+    for (const bool bf16 : {false, true}) {
+      const int w_exponents = scaled ? 4 : 3;
+      for (Variant variant : extras(w_exponents + (bf16 ? 1 : 0))) {
+        variant.defines.emplace_back(bf16 ? "W_BF16" : "W_F16");
+        if (scaled) {
+          variant.defines.emplace_back("X_SCALED");
+          variant.substitutions.emplace_back("X_EXPONENTS", "3");
+        }
+        variant.substitutions.emplace_back("W_EXPONENTS", std::to_string(w_exponents));
+        variants.push_back(variant);
+      }
     }
   }
   return variants;

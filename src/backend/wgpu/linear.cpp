@@ -59,9 +59,9 @@ void WgpuBackend::linear(const LinearArgs& args, const View& y) {
   }
   RowTarget target(*this, y);
   const Weight weight = weight_rows(args.weight, "linear");
-  View x = with_rows(*this, args.x);
-  const bool cores =
-      rows_of(x).rows >= kMatrixRows && has_matrix_cores(limits()) && can_use_matrix(weight);
+  const bool cores = args.x.elements() >= int64_t{kMatrixRows} * args.x.dim(-1) &&
+                     has_matrix_cores(limits()) && can_use_matrix(weight);
+  View x = cores && is_matrix_term(args.x) ? args.x : with_rows(*this, args.x);
   const bool few = !cores && rows_of(x).rows <= kFewRows;
   const bool norm_inside =
       args.norm_weight && few && norm_by_eights(*args.norm_weight) && rows_of(x).vec4();

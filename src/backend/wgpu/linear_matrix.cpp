@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,9 @@ MatrixTile choose_tile(uint32_t rows, const Weight& weight, uint32_t terms) {
   return rows > kDecodeRows && fits && tiles >= kLargeTiles ? large : MatrixTile{64, 64, 32, 32};
 }
 
+/// Steps that the driver's compiler unrolls, at most.
+constexpr uint32_t kLongestRound = 8;
+
 /// Columns that one workgroup sums: all, or fewer where there are too few tiles to fill the device.
 uint32_t columns_a_workgroup(uint32_t rows,
                              const Weight& weight,
@@ -63,17 +67,30 @@ uint32_t columns_a_workgroup(uint32_t rows,
   const uint64_t filling = large ? kFillingGroups / 2 : kFillingGroups;
   const auto wanted = static_cast<uint32_t>(
       std::clamp<uint64_t>(filling / tiles, 1, std::max(weight.cols / kLeastSplit, 1u)));
-  return static_cast<uint32_t>(blocks(blocks(pitch, wanted), kMatrixStep)) * kMatrixStep;
+  // Parts of even lengths have long rounds.
+  const uint32_t unit = wanted > 1 && pitch % kLeastSplit == 0 ? kLeastSplit : kMatrixStep;
+  return static_cast<uint32_t>(blocks(blocks(pitch, wanted), unit)) * unit;
 }
 
-KernelId product_kernel(const Weight& weight, const MatrixTile& tile, uint32_t terms, bool sliced) {
+/// Steps of one round: the most that divide the columns of every workgroup and slice.
+uint32_t steps_a_round(const MatrixParams& params) {
+  const uint32_t rest = params.pitch - (params.splits - 1) * params.split;
+  const uint32_t steps = (params.split | rest | params.slice) / kMatrixStep;
+  return std::min(1u << std::countr_zero(steps), kLongestRound);
+}
+
+KernelId product_kernel(const Weight& weight,
+                        const MatrixTile& tile,
+                        uint32_t terms,
+                        const MatrixParams& params) {
   KernelId kernel{"linear_matrix"};
   define_weight(kernel, weight.dtype, weight.vec4);
   define_matrix(kernel, tile, terms);
+  kernel.substitutions.emplace_back("ROUND", std::to_string(steps_a_round(params)));
   if (weight.cols % kMatrixStep != 0) {
     kernel.defines.emplace_back("TAIL");
   }
-  if (sliced) {
+  if (params.slice < params.split) {
     kernel.defines.emplace_back("SLICED");
   }
   return kernel;
@@ -99,7 +116,7 @@ void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const Vie
   const Weight weight = weight_rows(args.weight, "linear");
   const Rows yr = rows_of(y);
   const bool fast = context_->options().precision == Precision::Fast && yr.rows > kDecodeRows;
-  const uint32_t terms = fast ? 1 : 2;
+  const uint32_t terms = fast || x.dtype == DType::F16 ? 1 : 2;
   const MatrixTile tile = choose_tile(yr.rows, weight, terms);
   const MatrixTerms left = matrix_terms(*this, x, terms, tile.rows);
 
@@ -115,13 +132,18 @@ void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const Vie
   params.splits = static_cast<uint32_t>(blocks(left.pitch, params.split));
   params.slice = fast ? params.split : std::min(params.split, kExactSlice);
 
-  KernelId kernel = product_kernel(weight, tile, terms, params.slice < params.split);
-  std::vector<Operand> operands{whole_in(left.values), Operand{}, whole_out(y),
-                                whole_in(left.exponents)};
-  View parts;
+  KernelId kernel = product_kernel(weight, tile, terms, params);
+  std::vector<Operand> operands{whole_in(left.values), Operand{}, whole_out(y)};
+  if (left.exponents.storage != nullptr) {
+    kernel.defines.emplace_back("X_SCALED");
+    bind_as("X_EXPONENTS", left.exponents, kernel, operands);
+  }
+  const size_t w_exponents = operands.size();
   if (weight.dtype == DType::BF16) {
+    kernel.substitutions.emplace_back("W_EXPONENTS", std::to_string(w_exponents));
     operands.emplace_back();
   }
+  View parts;
   if (params.splits > 1) {
     kernel.defines.emplace_back("SPLIT");
     parts = temporary(*this, {params.splits, yr.rows, weight.rows});
@@ -145,7 +167,7 @@ void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const Vie
     params.w_start = piece.start;
     operands[1] = in(args.weight, piece.segment);
     if (weight.dtype == DType::BF16) {
-      operands[4] = whole_in(matrix_exponents(*this, args.weight, weight, piece));
+      operands[w_exponents] = whole_in(matrix_exponents(*this, args.weight, weight, piece));
     }
     const uint64_t groups =
         blocks(yr.rows, tile.rows) * blocks(params.row_count, tile.cols) * params.splits;

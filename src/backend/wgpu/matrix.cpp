@@ -10,6 +10,8 @@
 namespace candela::wgpu {
 namespace {
 
+/// Every tile's rows divide it.
+constexpr uint32_t kLargestTileRows = 128;
 constexpr uint32_t kTileRowBytes = (kMatrixStep + 8) * 2;
 
 struct TermsParams {
@@ -135,13 +137,23 @@ void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms, uin
   give("STORES", stores(tile.sub_rows / 16, tile.sub_cols / 16));
 }
 
+bool is_matrix_term(const View& x) {
+  Rows rows;
+  return x.dtype == DType::F16 && !x.storage->is_segmented() && as_rows(x, rows) &&
+         rows.offset == 0 && rows.stride == rows.cols && rows.cols % kMatrixStep == 0 &&
+         rows.rows % kLargestTileRows == 0;
+}
+
 MatrixTerms matrix_terms(WgpuBackend& backend, const View& x, uint32_t terms, uint32_t tile_rows) {
   const Rows rows = rows_of(x);
+  if (x.dtype == DType::F16) {
+    return {x, View{}, rows.stride, rows.rows};
+  }
   MatrixTerms made;
+  made.exponents = temporary(backend, {rows.rows}, DType::I32);
   made.pitch = (rows.cols + kMatrixStep - 1) / kMatrixStep * kMatrixStep;
   made.padded_rows = (rows.rows + tile_rows - 1) / tile_rows * tile_rows;
   made.values = temporary(backend, {terms, made.padded_rows, made.pitch}, DType::F16);
-  made.exponents = temporary(backend, {rows.rows}, DType::I32);
   KernelId kernel{"matrix_terms"};
   if (terms == 2) {
     kernel.defines.emplace_back("TWO_TERMS");

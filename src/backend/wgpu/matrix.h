@@ -41,9 +41,13 @@ void define_matrix(KernelId& kernel,
 /// the columns, anything past the rows.
 struct MatrixTerms {
   View values;     ///< F16 [terms, padded_rows, pitch]
-  View exponents;  ///< I32 [rows]
+  View exponents;  ///< I32 [rows]; without storage: all zero
   uint32_t pitch = 0, padded_rows = 0;
 };
+/// Whether x is F16 and lies as one term of whole tiles, whatever their size: nothing is to be
+/// made.
+bool is_matrix_term(const View& x);
+/// Of F32 rows, or of an x that is_matrix_term.
 MatrixTerms matrix_terms(WgpuBackend& backend, const View& x, uint32_t terms, uint32_t tile_rows);
 
 /// Exponents of the BF16 rows of one piece (matrix_exponents.wgsl), computed once and kept with the

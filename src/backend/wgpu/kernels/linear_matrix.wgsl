@@ -1,9 +1,12 @@
 // linear_matrix: y[t, o] = sum_k x[t, k] w[o, k] + bias[o] + residual[t, o] with matrix cores (Dawn).
-// x: {{TERMS}} F16 terms a row with an exponent a row (matrix_terms); w: F16, or BF16 with an exponent
-// a row (matrix_exponents), converted while staged; rows of 16-byte groups; bias of any float type.
+// x: {{TERMS}} F16 terms a row, X_SCALED with an exponent a row (matrix_terms); w: F16, or BF16 with an
+// exponent a row (matrix_exponents), converted while staged; rows of 16-byte groups; bias of any float
+// type.
 // A workgroup makes {{ROWS}} x {{COLS}} results, a subgroup {{SUB_ROWS}} x {{SUB_COLS}}; 64 columns at a
 // time lie in workgroup memory. The loads of the next columns stand before the barrier, where the
-// driver's compiler moves them ahead of the products; its accumulators need names, not an array.
+// driver's compiler moves them ahead of the products of the step before where it unrolls the loop: so
+// {{ROUND}} steps are one round (on an H100 258 TFLOP/s with eight, 194 without). The accumulators
+// need names, not an array.
 // Matrix cores cut sums off instead of rounding them: after `slice` columns they go to y in F32.
 // SPLIT: the columns are divided among workgroups, each writes its sums to y[split, t, o]
 // (matrix_merge adds them up). Grid: linear, tiles of x fastest so that weights stay in cache.
@@ -38,9 +41,11 @@ struct Params {
 //:else
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 //:end
-@group(0) @binding(3) var<storage, read> x_exponents: array<i32>;
+//:if X_SCALED
+@group(0) @binding({{X_EXPONENTS}}) var<storage, read> x_exponents: array<i32>;
+//:end
 //:if W_BF16
-@group(0) @binding(4) var<storage, read> w_exponents: array<i32>;
+@group(0) @binding({{W_EXPONENTS}}) var<storage, read> w_exponents: array<i32>;
 //:end
 //:if HAS_BIAS
 @group(0) @binding({{BIAS}}) var<storage, read> bias: array<u32>;
@@ -57,6 +62,15 @@ const kSubCols = {{SUB_COLS}}u;
 const kXRows = kRows * {{TERMS}}u;
 const kSweep = {{THREADS}}u / 8u;     // tile rows that all threads fetch at once
 const kSumPitch = kSubCols + 4u;
+const kRound = {{ROUND}}u;            // steps, a divisor of all that a workgroup makes
+
+fn x_exponent(t: u32) -> i32 {
+//:if X_SCALED
+  return x_exponents[t];
+//:else
+  return 0;
+//:end
+}
 
 // What a weight row is multiplied by while it is staged.
 fn w_scale(o: u32) -> f32 {
@@ -83,7 +97,7 @@ fn put_w(row: u32, k: u32, values: vec4<u32>, scale: f32) {
 
 // Writes those of four results from y[t, o] on that are in [begin, end).
 fn store(t: u32, o: u32, begin: u32, end: u32, sums: vec4<f32>, split: u32, is_first: bool, is_last: bool) {
-  let e = x_exponents[t];
+  let e = x_exponent(t);
   var value = sums;
   for (var i = 0u; i < 4u; i++) {
     let column = min(o + i, params.row_count - 1u);
@@ -181,19 +195,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let last = end;
 //:end
 {{SUMS}}
-    for (var k0 = first; k0 < last; k0 += kStep) {
-      let k = k0 + piece * 8u;
-      let x_at = x_row + (k >> 3u);
+    for (var round = first; round < last; round += kRound * kStep) {
+      for (var step = 0u; step < kRound; step++) {
+        let k = round + step * kStep + piece * 8u;
+        let x_at = x_row + (k >> 3u);
 //:if TAIL
-      let w_at = w_row + (min(k, params.cols - 8u) >> 3u);
+        let w_at = w_row + (min(k, params.cols - 8u) >> 3u);
 //:else
-      let w_at = w_row + (k >> 3u);
+        let w_at = w_row + (k >> 3u);
 //:end
 {{LOADS}}
-      workgroupBarrier();
+        workgroupBarrier();
 {{PUTS}}
-      workgroupBarrier();
+        workgroupBarrier();
 {{PRODUCTS}}
+      }
     }
 {{STORES}}
 //:if SLICED
