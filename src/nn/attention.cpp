@@ -36,7 +36,7 @@ Tensor Attention::operator()(const Tensor& x,
   const std::vector<Tensor> projected = qkv(x, norm);
   const Tensor query = projected[0].reshape({step.tokens, heads, head_dim});
   const Tensor key = projected[1].reshape({step.tokens, kv_heads, head_dim});
-  const Tensor value = projected[2];
+  const Tensor& value = projected[2];
   RopeAttentionOptions options;
   options.interleaved = interleaved_rope;
   options.lone = step.lone;

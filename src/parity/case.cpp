@@ -77,8 +77,8 @@ Table make_all() {
 }  // namespace
 
 const std::vector<Case>& all_cases() {
-  static const Table table = make_all();
-  return table;
+  static const Table kTable = make_all();
+  return kTable;
 }
 
 Outcome run_case(const Case& what, const Device& device, Precision precision) {

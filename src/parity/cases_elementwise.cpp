@@ -87,7 +87,7 @@ const std::map<std::string, BinaryRow>& binary_rows() {
   return kRows;
 }
 
-Case unary_case(const std::string& name, UnaryOp op, const std::string& what, Host input) {
+Case unary_case(const std::string& name, UnaryOp op, const std::string& what, const Host& input) {
   const UnaryRow& row = unary_rows().at(name);
   Case out;
   out.name = name + "/" + what;

@@ -236,7 +236,7 @@ void add_linear_ranges(Table& table) {
                          scale_rows(filled({rows, 1}, 1.0), -1.0),
                          scale_rows(filled({out, 1}, 1.0), -1.0)};
     Case one = linear_case(fmt::format("BF16/ranges_{}", rows), {in_hosts[0], in_hosts[1]});
-    one.inputs = [in_hosts] { return in_hosts; };
+    one.inputs = [in_hosts] { return Hosts(in_hosts); };
     one.run = [](const Tensors& t, const Device&) {
       return Tensors{mul(mul(linear(t[0], t[1]), t[2]), t[3].t())};
     };

@@ -100,7 +100,7 @@ void put(Host& cache, const Numbers& x, const StepShape& s, const Numbers& slots
 
 std::vector<Numbers> step_reference(const StepShape& s, const Hosts& in) {
   const Packed parts = packed(s);
-  const int64_t half = in[1].values.size() / 2;
+  const auto half = static_cast<int64_t>(in[1].values.size() / 2);
   const Shape table{s.longest(), s.dim / 2};
   const Host cos = numbers(table, Numbers(in[1].values.begin(), in[1].values.begin() + half));
   const Host sin = numbers(table, Numbers(in[1].values.begin() + half, in[1].values.end()));
@@ -150,10 +150,8 @@ Tensors run_step(const StepShape& s, const Tensors& in) {
   return {y, in[3], in[4]};
 }
 
-}  // namespace
-
-void add_rope_attention(Table& table) {
-  const std::vector<StepShape> shapes = {
+std::vector<StepShape> step_shapes() {
+  return {
       {.what = "basic", .heads = 4, .kv_heads = 2, .dim = 32, .page = 64, .olds = {9}},
       {.what = "page_border",
        .heads = 8,
@@ -207,6 +205,12 @@ void add_rope_attention(Table& table) {
        .olds = {0, 70},
        .news = 21},
   };
+}
+
+}  // namespace
+
+void add_rope_attention(Table& table) {
+  const std::vector<StepShape> shapes = step_shapes();
   for (const DType dtype : {DType::F32, DType::BF16, DType::Q8_0}) {
     for (const StepShape& s : shapes) {
       // The types differ only in how the cache is read and written.

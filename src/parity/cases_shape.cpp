@@ -31,7 +31,8 @@ std::vector<Numbers> same(const Hosts& in) {
 constexpr DType kDeviceDTypes[] = {DType::F32, DType::BF16, DType::F16, DType::I32, DType::U32};
 
 void add_creation(Table& table) {
-  const auto add = [&](const std::string& op, const std::string& what, auto run, Numbers expected) {
+  const auto add = [&](const std::string& op, const std::string& what, auto run,
+                       const Numbers& expected) {
     table.push_back(made(
         op, what, {}, [run](const Tensors&, const Device& device) { return Tensors{run(device)}; },
         [expected](const Hosts&) { return std::vector<Numbers>{expected}; }));
@@ -95,7 +96,7 @@ void add_random(Table& table) {
   }
 }
 
-void add_copies(Table& table) {
+void add_casts(Table& table) {
   for (const DType dtype : kDeviceDTypes) {
     Case copy = made(
         "copy", std::string(dtype_name(dtype)), {integers({5, 3, 7}, 200, 1, dtype)},
@@ -138,6 +139,9 @@ void add_copies(Table& table) {
         [](const Tensors& in, const Device&) { return Tensors{in[0].to_device(Device::cpu())}; },
         same));
   }
+}
+
+void add_copies(Table& table) {
   table.push_back(made(
       "copy", "many_rows", {placed(normal({66000, 3}, 5), Placement::Transposed)},
       [](const Tensors& in, const Device&) { return Tensors{in[0].copy()}; }, same));
@@ -170,69 +174,72 @@ void add_copies(Table& table) {
       [](const Tensors& in, const Device&) { return Tensors{in[0].reshape({2, -1})}; }, same));
 }
 
-void add_joins(Table& table) {
-  for (const DType dtype : kDeviceDTypes) {
-    const std::string text(dtype_name(dtype));
-    Case rows = made(
-        "cat", text + "/rows", {integers({3, 5}, 90, 1, dtype), integers({2, 5}, 90, 2, dtype)},
-        [](const Tensors& in, const Device&) { return Tensors{cat(in, 0)}; },
-        [](const Hosts& in) {
-          Numbers y = in[0].values;
-          y.insert(y.end(), in[1].values.begin(), in[1].values.end());
-          return std::vector<Numbers>{y};
-        });
-    rows.basic = true;
-    add_with_layouts(table, rows);
-    const auto columns = [](const Hosts& in) {
-      Numbers y;
-      for (size_t row = 0; row < 3; ++row) {
-        for (size_t col = 0; col < 8; ++col) {
-          y.push_back(col < 5 ? in[0].values[row * 5 + col] : in[1].values[row * 3 + col - 5]);
-        }
+void add_joins(Table& table, DType dtype) {
+  const std::string text(dtype_name(dtype));
+  Case rows = made(
+      "cat", text + "/rows", {integers({3, 5}, 90, 1, dtype), integers({2, 5}, 90, 2, dtype)},
+      [](const Tensors& in, const Device&) { return Tensors{cat(in, 0)}; },
+      [](const Hosts& in) {
+        Numbers y = in[0].values;
+        y.insert(y.end(), in[1].values.begin(), in[1].values.end());
+        return std::vector<Numbers>{y};
+      });
+  rows.basic = true;
+  add_with_layouts(table, rows);
+  const auto columns = [](const Hosts& in) {
+    Numbers y;
+    for (size_t row = 0; row < 3; ++row) {
+      for (size_t col = 0; col < 8; ++col) {
+        y.push_back(col < 5 ? in[0].values[row * 5 + col] : in[1].values[row * 3 + col - 5]);
       }
-      return std::vector<Numbers>{y};
-    };
-    table.push_back(made(
-        "cat", text + "/columns", {integers({3, 5}, 90, 1, dtype), integers({3, 3}, 90, 2, dtype)},
-        [](const Tensors& in, const Device&) { return Tensors{cat(in, -1)}; }, columns));
-    table.push_back(made(
-        "stack", text, {integers({3}, 90, 1, dtype), integers({3}, 90, 2, dtype)},
-        [](const Tensors& in, const Device&) { return Tensors{stack(in, 1)}; },
-        [](const Hosts& in) {
-          Numbers y;
-          for (size_t i = 0; i < 3; ++i) {
-            y.push_back(in[0].values[i]);
-            y.push_back(in[1].values[i]);
-          }
-          return std::vector<Numbers>{y};
-        }));
-    add_with_layouts(
-        table, made(
-                   "pad", text, {integers({3, 5}, 90, 1, dtype)},
-                   [](const Tensors& in, const Device&) { return Tensors{pad(in[0], 1, 2, 1, 4)}; },
-                   [](const Hosts& in) {
-                     Numbers y;
-                     for (size_t i = 0; i < 24; ++i) {
-                       const size_t col = i % 8;
-                       y.push_back(col < 2 || col > 6 ? 4.0 : in[0].values[i / 8 * 5 + col - 2]);
-                     }
-                     return std::vector<Numbers>{y};
-                   }));
-    add_with_layouts(table, made(
-                                "repeat", text, {integers({2, 3}, 90, 1, dtype)},
-                                [](const Tensors& in, const Device&) {
-                                  const int64_t times[] = {2, 3};
-                                  return Tensors{repeat(in[0], times)};
-                                },
-                                [](const Hosts& in) {
-                                  Numbers y;
-                                  y.reserve(36);
-                                  for (size_t i = 0; i < 36; ++i) {
-                                    y.push_back(in[0].values[i / 9 % 2 * 3 + i % 3]);
-                                  }
-                                  return std::vector<Numbers>{y};
-                                }));
-  }
+    }
+    return std::vector<Numbers>{y};
+  };
+  table.push_back(made(
+      "cat", text + "/columns", {integers({3, 5}, 90, 1, dtype), integers({3, 3}, 90, 2, dtype)},
+      [](const Tensors& in, const Device&) { return Tensors{cat(in, -1)}; }, columns));
+  table.push_back(made(
+      "stack", text, {integers({3}, 90, 1, dtype), integers({3}, 90, 2, dtype)},
+      [](const Tensors& in, const Device&) { return Tensors{stack(in, 1)}; },
+      [](const Hosts& in) {
+        Numbers y;
+        for (size_t i = 0; i < 3; ++i) {
+          y.push_back(in[0].values[i]);
+          y.push_back(in[1].values[i]);
+        }
+        return std::vector<Numbers>{y};
+      }));
+}
+
+// What repeats elements or puts new ones around them.
+void add_edges(Table& table, DType dtype) {
+  const std::string text(dtype_name(dtype));
+  add_with_layouts(
+      table, made(
+                 "pad", text, {integers({3, 5}, 90, 1, dtype)},
+                 [](const Tensors& in, const Device&) { return Tensors{pad(in[0], 1, 2, 1, 4)}; },
+                 [](const Hosts& in) {
+                   Numbers y;
+                   for (size_t i = 0; i < 24; ++i) {
+                     const size_t col = i % 8;
+                     y.push_back(col < 2 || col > 6 ? 4.0 : in[0].values[i / 8 * 5 + col - 2]);
+                   }
+                   return std::vector<Numbers>{y};
+                 }));
+  add_with_layouts(table, made(
+                              "repeat", text, {integers({2, 3}, 90, 1, dtype)},
+                              [](const Tensors& in, const Device&) {
+                                const int64_t times[] = {2, 3};
+                                return Tensors{repeat(in[0], times)};
+                              },
+                              [](const Hosts& in) {
+                                Numbers y;
+                                y.reserve(36);
+                                for (size_t i = 0; i < 36; ++i) {
+                                  y.push_back(in[0].values[i / 9 % 2 * 3 + i % 3]);
+                                }
+                                return std::vector<Numbers>{y};
+                              }));
 }
 
 }  // namespace
@@ -240,8 +247,12 @@ void add_joins(Table& table) {
 void add_shape(Table& table) {
   add_creation(table);
   add_random(table);
+  add_casts(table);
   add_copies(table);
-  add_joins(table);
+  for (const DType dtype : kDeviceDTypes) {
+    add_joins(table, dtype);
+    add_edges(table, dtype);
+  }
 }
 
 }  // namespace candela::parity

@@ -87,7 +87,7 @@ struct ChatTemplate::State {
 ChatTemplate::ChatTemplate(std::string source, std::string name, json roles)
     : state_(std::make_unique<State>()) {
   state_->source = std::move(source);
-  state_->name = "The chat template " + name;
+  state_->name = "The chat template " + std::move(name);
   state_->roles = std::move(roles);
   CandelaTemplate* handle = nullptr;
   BridgeString error;

@@ -24,45 +24,45 @@ template <typename... Args>
 }
 
 struct TensorType {
-  uint32_t number;
   std::string_view name;
+  uint32_t number;
   std::optional<DType> dtype;  ///< nothing: candela does not read it
 };
 
 // Source: ggml.h, enum ggml_type. Numbers 4, 5, 31 to 33 and 36 to 38 were withdrawn.
 constexpr TensorType kTensorTypes[] = {
-    {0, "F32", DType::F32},
-    {1, "F16", DType::F16},
-    {2, "Q4_0", DType::Q4_0},
-    {3, "Q4_1", DType::Q4_1},
-    {6, "Q5_0", {}},
-    {7, "Q5_1", {}},
-    {8, "Q8_0", DType::Q8_0},
-    {9, "Q8_1", {}},
-    {10, "Q2_K", {}},
-    {11, "Q3_K", {}},
-    {12, "Q4_K", {}},
-    {13, "Q5_K", {}},
-    {14, "Q6_K", {}},
-    {15, "Q8_K", {}},
-    {16, "IQ2_XXS", {}},
-    {17, "IQ2_XS", {}},
-    {18, "IQ3_XXS", {}},
-    {19, "IQ1_S", {}},
-    {20, "IQ4_NL", {}},
-    {21, "IQ3_S", {}},
-    {22, "IQ2_S", {}},
-    {23, "IQ4_XS", {}},
-    {24, "I8", {}},
-    {25, "I16", {}},
-    {26, "I32", DType::I32},
-    {27, "I64", DType::I64},
-    {28, "F64", {}},
-    {29, "IQ1_M", {}},
-    {30, "BF16", DType::BF16},
-    {34, "TQ1_0", {}},
-    {35, "TQ2_0", {}},
-    {39, "MXFP4", {}},
+    {"F32", 0, DType::F32},
+    {"F16", 1, DType::F16},
+    {"Q4_0", 2, DType::Q4_0},
+    {"Q4_1", 3, DType::Q4_1},
+    {"Q5_0", 6, {}},
+    {"Q5_1", 7, {}},
+    {"Q8_0", 8, DType::Q8_0},
+    {"Q8_1", 9, {}},
+    {"Q2_K", 10, {}},
+    {"Q3_K", 11, {}},
+    {"Q4_K", 12, {}},
+    {"Q5_K", 13, {}},
+    {"Q6_K", 14, {}},
+    {"Q8_K", 15, {}},
+    {"IQ2_XXS", 16, {}},
+    {"IQ2_XS", 17, {}},
+    {"IQ3_XXS", 18, {}},
+    {"IQ1_S", 19, {}},
+    {"IQ4_NL", 20, {}},
+    {"IQ3_S", 21, {}},
+    {"IQ2_S", 22, {}},
+    {"IQ4_XS", 23, {}},
+    {"I8", 24, {}},
+    {"I16", 25, {}},
+    {"I32", 26, DType::I32},
+    {"I64", 27, DType::I64},
+    {"F64", 28, {}},
+    {"IQ1_M", 29, {}},
+    {"BF16", 30, DType::BF16},
+    {"TQ1_0", 34, {}},
+    {"TQ2_0", 35, {}},
+    {"MXFP4", 39, {}},
 };
 
 const TensorType* tensor_type(uint32_t number) {
@@ -259,14 +259,14 @@ Gguf parse_gguf(HostPiece file, std::string_view name) {
   return out;
 }
 
-GgufFile::GgufFile(std::shared_ptr<const MappedFile> file, Gguf header)
+GgufFile::GgufFile(const std::shared_ptr<const MappedFile>& file, Gguf header)
     : FileWeights(file->path(), {file}, std::move(header.tensors)),
       version_(header.version),
       metadata_(std::move(header.metadata)) {}
 
-std::shared_ptr<const GgufFile> GgufFile::open(std::shared_ptr<const MappedFile> file) {
+std::shared_ptr<const GgufFile> GgufFile::open(const std::shared_ptr<const MappedFile>& file) {
   Gguf header = parse_gguf(file->bytes(), file->path());
-  return std::make_shared<GgufFile>(std::move(file), std::move(header));
+  return std::make_shared<GgufFile>(file, std::move(header));
 }
 
 std::shared_ptr<const GgufFile> GgufFile::open(const std::string& path) {

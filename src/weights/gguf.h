@@ -95,10 +95,10 @@ Gguf parse_gguf(HostPiece file, std::string_view name);
 /// A mapped GGUF file: tensors and metadata.
 class GgufFile : public FileWeights {
  public:
-  static std::shared_ptr<const GgufFile> open(std::shared_ptr<const MappedFile> file);
+  static std::shared_ptr<const GgufFile> open(const std::shared_ptr<const MappedFile>& file);
   static std::shared_ptr<const GgufFile> open(const std::string& path);
 
-  GgufFile(std::shared_ptr<const MappedFile> file, Gguf header);
+  GgufFile(const std::shared_ptr<const MappedFile>& file, Gguf header);
 
   const GgufMetadata& metadata() const { return metadata_; }
   uint32_t version() const { return version_; }

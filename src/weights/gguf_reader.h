@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <string_view>
 #include <type_traits>
@@ -63,7 +64,7 @@ class GgufReader {
   /// memory than a small multiple of its own size.
   uint64_t count(uint64_t least, std::string_view what) {
     const auto value = number<uint64_t>(what);
-    if (value > left() / least) {
+    if (value > left() / std::max<uint64_t>(least, 1)) {
       fail(ErrorKind::CorruptData, Subject::Model,
            "The {} in {} is {}, more than its remaining {} bytes can hold.", what, name_, value,
            left());

@@ -28,9 +28,9 @@ std::string first_few(const std::vector<std::string>& names) {
 }
 
 std::shared_ptr<const WeightSource> open_single(const std::string& path) {
-  FilePtr file = MappedFile::open(path);
+  const FilePtr file = MappedFile::open(path);
   if (is_gguf(file->bytes())) {
-    return GgufFile::open(std::move(file));
+    return GgufFile::open(file);
   }
   std::vector<WeightInfo> tensors = parse_safetensors(file->bytes(), file->path()).tensors;
   return std::make_shared<FileWeights>(path, FileWeights::Files{file}, std::move(tensors));

@@ -1,6 +1,7 @@
 #include "weights/random_checkpoint.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -89,7 +90,7 @@ void write_random_checkpoint(const std::string& folder,
   uint64_t done = 0;
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-    std::ofstream out(folder + "/" + name, std::ios::binary | std::ios::trunc);
+    std::ofstream out(std::filesystem::path(folder) / name, std::ios::binary | std::ios::trunc);
     out << encode_safetensors_header(shards[i]);
     for (const TensorHeader& tensor : shards[i]) {
       put_tensor(out, tensor, pool, (map.size() * kStep) % kPool);

@@ -96,6 +96,31 @@ KernelId product_kernel(const Weight& weight,
   return kernel;
 }
 
+MatrixParams product_params(
+    const Weight& weight, const MatrixTile& tile, const MatrixTerms& x, const Rows& y, bool fast) {
+  MatrixParams params{};
+  params.rows = y.rows;
+  params.cols = weight.cols;
+  params.pitch = x.pitch;
+  params.padded_rows = x.padded_rows;
+  params.w_stride = weight.stride;
+  params.y_offset = y.offset;
+  params.y_stride = y.stride;
+  params.split = columns_a_workgroup(y.rows, weight, tile, x.pitch);
+  params.splits = static_cast<uint32_t>(blocks(x.pitch, params.split));
+  params.slice = fast ? params.split : std::min(params.split, kExactSlice);
+  return params;
+}
+
+/// Whether all rows of y and of the weight's pieces begin at multiples of four.
+bool stores_by_four(const MatrixParams& params, const Weight& weight) {
+  const auto by_four = [](const WeightPiece& piece) {
+    return piece.begin % 4 == 0 && piece.end % 4 == 0;
+  };
+  return params.y_offset % 4 == 0 && params.y_stride % 4 == 0 &&
+         std::all_of(weight.pieces.begin(), weight.pieces.end(), by_four);
+}
+
 /// Adds up the workgroups' parts, bias and residual.
 void merge_parts(WgpuBackend& backend, const LinearArgs& args, const View& parts, const View& y) {
   const Rows rows = rows_of(y);
@@ -119,18 +144,7 @@ void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const Vie
   const uint32_t terms = fast || x.dtype == DType::F16 ? 1 : 2;
   const MatrixTile tile = choose_tile(yr.rows, weight, terms);
   const MatrixTerms left = matrix_terms(*this, x, terms, tile.rows);
-
-  MatrixParams params{};
-  params.rows = yr.rows;
-  params.cols = weight.cols;
-  params.pitch = left.pitch;
-  params.padded_rows = left.padded_rows;
-  params.w_stride = weight.stride;
-  params.y_offset = yr.offset;
-  params.y_stride = yr.stride;
-  params.split = columns_a_workgroup(yr.rows, weight, tile, left.pitch);
-  params.splits = static_cast<uint32_t>(blocks(left.pitch, params.split));
-  params.slice = fast ? params.split : std::min(params.split, kExactSlice);
+  MatrixParams params = product_params(weight, tile, left, yr, fast);
 
   KernelId kernel = product_kernel(weight, tile, terms, params);
   std::vector<Operand> operands{whole_in(left.values), Operand{}, whole_out(y)};
@@ -153,11 +167,7 @@ void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const Vie
   } else {
     bind_extras(*this, args, kernel, params, operands);
   }
-  const auto by_four = [](const WeightPiece& piece) {
-    return piece.begin % 4 == 0 && piece.end % 4 == 0;
-  };
-  if (params.y_offset % 4 == 0 && params.y_stride % 4 == 0 &&
-      std::all_of(weight.pieces.begin(), weight.pieces.end(), by_four)) {
+  if (stores_by_four(params, weight)) {
     kernel.defines.emplace_back("Y_VEC4");
   }
   number_params(kernel, operands);

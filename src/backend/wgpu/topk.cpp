@@ -18,6 +18,30 @@ struct TopkParams {
 constexpr int64_t kChunk = 2048;
 constexpr int64_t kMaxK = 64;
 
+/// One stage: each chunk of the rows of `from`, which holds `candidates` a row, leaves k of them.
+TopkParams stage_params(
+    const View& from, int64_t candidates, int64_t chunks, const View& values, const View& indices) {
+  std::array<Layout, 3> walks = {without_axis(from.layout, from.rank() - 1),
+                                 without_axis(values.layout, values.rank() - 1),
+                                 without_axis(indices.layout, indices.rank() - 1)};
+  merge_together(walks);
+  TopkParams params{};
+  params.sizes = walk_sizes(walks[0]);
+  params.x_strides = walk_strides(walks[0]);
+  params.y_strides = walk_strides(walks[1]);
+  params.z_strides = walk_strides(walks[2]);
+  params.rank = static_cast<uint32_t>(walks[0].rank());
+  params.rows = narrow_u32(walks[0].elements(), "the number of rows");
+  params.cols = narrow_u32(candidates, "the length of a row");
+  params.chunks = static_cast<uint32_t>(chunks);
+  params.k = static_cast<uint32_t>(values.dim(-1));
+  params.x_stride = narrow_u32(from.layout.stride(-1), "the stride of a dimension");
+  params.y_stride = narrow_u32(values.layout.stride(-1), "the stride of a dimension");
+  params.z_stride = narrow_u32(indices.layout.stride(-1), "the stride of a dimension");
+  narrow_u32(int64_t{params.rows} * chunks * values.dim(-1) * 2, "the number of candidates");
+  return params;
+}
+
 }  // namespace
 
 void WgpuBackend::top_k(const View& x, const View& values, const View& indices) {
@@ -48,29 +72,12 @@ void WgpuBackend::top_k(const View& x, const View& values, const View& indices) 
     last = chunks == 1;
     const View pairs =
         last ? View{} : scratch(rows.inserted(rows.rank(), chunks * k * 2), DType::U32);
-    std::array<Layout, 3> walks = {without_axis(from.layout, from.rank() - 1),
-                                   without_axis(values.layout, values.rank() - 1),
-                                   without_axis(indices.layout, indices.rank() - 1)};
-    merge_together(walks);
     const Bound source(from, "top_k");
-    TopkParams params{};
-    params.sizes = walk_sizes(walks[0]);
-    params.x_strides = walk_strides(walks[0]);
-    params.y_strides = walk_strides(walks[1]);
-    params.z_strides = walk_strides(walks[2]);
-    params.rank = static_cast<uint32_t>(walks[0].rank());
-    params.rows = narrow_u32(walks[0].elements(), "the number of rows");
-    params.cols = narrow_u32(candidates, "the length of a row");
-    params.chunks = static_cast<uint32_t>(chunks);
-    params.k = static_cast<uint32_t>(k);
+    TopkParams params = stage_params(from, candidates, chunks, values, indices);
     params.x_offset = source.offset();
-    params.x_stride = narrow_u32(from.layout.stride(-1), "the stride of a dimension");
     params.x_kind = kind;
     params.y_offset = best.offset();
-    params.y_stride = narrow_u32(values.layout.stride(-1), "the stride of a dimension");
     params.z_offset = places.offset();
-    params.z_stride = narrow_u32(indices.layout.stride(-1), "the stride of a dimension");
-    narrow_u32(int64_t{params.rows} * chunks * k * 2, "the number of candidates");
     KernelId kernel{"topk"};
     if (!first) {
       kernel.defines.emplace_back("PAIRS_IN");

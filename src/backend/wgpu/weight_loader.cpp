@@ -26,9 +26,8 @@ constexpr uint64_t kFastAlignment = 16;
 /// The whole pages that a piece touches.
 HostPiece pages_of(HostPiece piece) {
   const uint64_t page = host_page();
-  const auto begin = reinterpret_cast<uintptr_t>(piece.data()) / page * page;
-  const auto end = (reinterpret_cast<uintptr_t>(piece.data() + piece.size()) + page - 1) / page;
-  return {reinterpret_cast<const std::byte*>(begin), static_cast<size_t>(end * page - begin)};
+  const uint64_t lead = reinterpret_cast<uintptr_t>(piece.data()) % page;
+  return {piece.data() - lead, static_cast<size_t>((lead + piece.size() + page - 1) / page * page)};
 }
 
 }  // namespace
@@ -80,36 +79,34 @@ Imported WeightLoader::load(std::span<const HostPiece> pieces,
   if (owner == nullptr || run.bytes() == 0) {
     return {fill_device(run, split_unit, label)};
   }
-  if (!place_) {
-    place_ = decide(run.first());
-  }
+  WeightPlace& place = place_ ? *place_ : place_.emplace(decide(run.first()));
   for (;;) {
     try {
-      return put(run, owner, split_unit, unit, label);
+      return put(place, run, owner, split_unit, unit, label);
     } catch (const Error& error) {
       // The probe was one page; a driver may refuse to pin as many as a model has.
-      if (context_.options().weights != WeightMode::Auto || *place_ == WeightPlace::DeviceMemory ||
+      if (context_.options().weights != WeightMode::Auto || place == WeightPlace::DeviceMemory ||
           error.kind() != ErrorKind::OutOfMemory) {
         throw;
       }
       log::warn(kLog, "no more weights are read in place", {{"reason", error.what()}});
-      place_ =
-          *place_ == WeightPlace::FilePages ? WeightPlace::HostMemory : WeightPlace::DeviceMemory;
+      place = place == WeightPlace::FilePages ? WeightPlace::HostMemory : WeightPlace::DeviceMemory;
     }
   }
 }
 
-Imported WeightLoader::put(const HostPieces& pieces,
+Imported WeightLoader::put(WeightPlace place,
+                           const HostPieces& pieces,
                            const std::shared_ptr<const HostMemory>& owner,
                            uint64_t split_unit,
                            uint64_t unit,
                            const std::string& label) {
-  if (*place_ == WeightPlace::FilePages) {
+  if (place == WeightPlace::FilePages) {
     if (const auto bound = bind_file(pieces, owner, unit, label)) {
       return *bound;
     }
   }
-  const bool host = *place_ != WeightPlace::DeviceMemory && pieces.bytes() > kSmall &&
+  const bool host = place != WeightPlace::DeviceMemory && pieces.bytes() > kSmall &&
                     context_.limits().max_binding_bytes >= host_page();
   return {host ? fill_host(pieces, split_unit, label) : fill_device(pieces, split_unit, label)};
 }
@@ -175,6 +172,7 @@ StoragePtr WeightLoader::fill_device(const HostPieces& pieces,
   auto segments =
       cut_segments(pieces.bytes(), split_unit, context_.limits().max_binding_bytes, label);
   std::vector<BufferPtr> buffers;
+  buffers.reserve(segments.size());
   for (const Storage::Segment& segment : segments) {
     buffers.push_back(context_.pool().acquire(segment.bytes, false, label));
   }

@@ -34,7 +34,8 @@ class WeightLoader {
 
  private:
   WeightPlace decide(HostPiece page) const;
-  Imported put(const HostPieces& pieces,
+  Imported put(WeightPlace place,
+               const HostPieces& pieces,
                const std::shared_ptr<const HostMemory>& owner,
                uint64_t split_unit,
                uint64_t unit,

@@ -14,8 +14,10 @@ struct Eight {
   hi: vec4<f32>,
 }
 
+// Added up as a tree: three additions deep, where one after the other they would be eight.
 fn dot8(a: Eight, b: Eight) -> f32 {
-  return dot(a.lo, b.lo) + dot(a.hi, b.hi);
+  let products = fma(a.hi, b.hi, a.lo * b.lo);
+  return (products.x + products.y) + (products.z + products.w);
 }
 
 fn low_bf16(word: u32) -> f32 {
