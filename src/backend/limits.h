@@ -30,7 +30,7 @@ struct Limits {
   uint32_t max_workgroup_threads = 0;
   uint32_t subgroup_min = 0, subgroup_max = 0;  ///< 0: no subgroup operations
   bool shader_f16 = false;
-  bool subgroup_matrix = false;
+  bool subgroup_matrix = false;  ///< F16 matrices of 16 x 16 with sums in F32
   bool timestamps = false;
   bool software = false;       ///< a CPU that poses as a GPU (llvmpipe, SwiftShader)
   bool shares_memory = false;  ///< with the host: integrated GPUs and software

@@ -146,9 +146,7 @@ std::vector<Variant> linear_extras() {
 std::vector<Variant> matrix_tiles() {
   std::vector<Variant> variants;
   const auto add = [&](const MatrixTile& tile, uint32_t terms) {
-    KernelId kernel{"linear_matrix"};
-    define_matrix(kernel, tile, terms);
-    kernel.substitutions.emplace_back("ROUND", terms == 1 ? "8" : "1");
+    const KernelId kernel = linear_matrix_kernel(tile, terms, terms == 1 ? 8 : 1);
     variants.push_back({kernel.defines, kernel.substitutions});
   };
   add({128, 192, 64, 48}, 1);
@@ -212,8 +210,10 @@ std::vector<Variant> moe_matrix_variants() {
   std::vector<Variant> variants;
   for (const uint32_t terms : {1u, 2u}) {
     for (const bool gate_up : {false, true}) {
-      const KernelId kernel = moe_matrix_kernel(terms, gate_up);
-      variants.push_back({kernel.defines, kernel.substitutions});
+      for (const uint32_t cols : {72u, 2048u}) {
+        const KernelId kernel = moe_matrix_kernel(terms, gate_up, cols);
+        variants.push_back({kernel.defines, kernel.substitutions});
+      }
     }
   }
   return variants;

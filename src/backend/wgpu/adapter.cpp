@@ -77,7 +77,47 @@ Handle<WGPUAdapter> request_adapter(const Api& api,
   return {reply.adapter, api.AdapterRelease};
 }
 
-Limits limits_of(const Api& api, WGPUAdapter adapter, const WGPUAdapterInfo& info) {
+/// Whether the adapter multiplies F16 matrices of 16 x 16 with sums in F32, and the library's
+/// compiler knows the views of workgroup memory that our kernels keep them in.
+bool has_matrices(const Api& api, WGPUInstance instance, WGPUAdapter adapter) {
+  constexpr uint32_t kOurs[] = {2, 1, 16, 16, 16};  // F16, F32
+  if (api.AdapterHasFeature(adapter, dawn::kSubgroupMatrix) == 0 ||
+      std::none_of(std::begin(dawn::kBufferViews), std::end(dawn::kBufferViews), [&](auto feature) {
+        return api.InstanceHasWGSLLanguageFeature(instance, feature) != 0;
+      })) {
+    return false;
+  }
+  dawn::MatrixConfigs configs;
+  configs.chain.sType = dawn::kMatrixConfigsInfo;
+  WGPUAdapterInfo info{};
+  info.nextInChain = &configs.chain;
+  api.AdapterGetInfo(adapter, &info);
+  const auto entry = [&](size_t i, size_t length) { return configs.numbers + i * length; };
+  const auto are_sizes = [&](size_t length) {
+    for (size_t i = 0; i < configs.count; ++i) {
+      if (!std::all_of(entry(i, length) + 2, entry(i, length) + 5,
+                       [](uint32_t size) { return size >= 4 && size <= 64; })) {
+        return false;
+      }
+    }
+    return true;
+  };
+  const size_t length = are_sizes(5) ? 5 : 7;
+  bool found = false;
+  for (size_t i = 0; i < configs.count; ++i) {
+    found = found || std::equal(std::begin(kOurs), std::end(kOurs), entry(i, length));
+  }
+  if (api.AdapterPropertiesSubgroupMatrixConfigsFreeMembers != nullptr) {
+    api.AdapterPropertiesSubgroupMatrixConfigsFreeMembers(configs);
+  }
+  api.AdapterInfoFreeMembers(info);
+  return found;
+}
+
+Limits limits_of(const Api& api,
+                 WGPUInstance instance,
+                 WGPUAdapter adapter,
+                 const WGPUAdapterInfo& info) {
   WGPULimits raw = WGPU_LIMITS_INIT;
   api.AdapterGetLimits(adapter, &raw);
   Limits limits;
@@ -94,13 +134,13 @@ Limits limits_of(const Api& api, WGPUAdapter adapter, const WGPUAdapterInfo& inf
   if (api.is_dawn() && api.AdapterHasFeature(adapter, WGPUFeatureName_Subgroups) != 0) {
     limits.subgroup_min = info.subgroupMinSize;
     limits.subgroup_max = info.subgroupMaxSize;
-    limits.subgroup_matrix = api.AdapterHasFeature(adapter, dawn::kSubgroupMatrix) != 0 &&
-                             std::getenv("CANDELA_NO_MATRIX_CORES") == nullptr;
+    limits.subgroup_matrix =
+        std::getenv("CANDELA_NO_MATRIX_CORES") == nullptr && has_matrices(api, instance, adapter);
   }
   return limits;
 }
 
-FoundAdapter describe(const Api& api, Handle<WGPUAdapter> handle) {
+FoundAdapter describe(const Api& api, WGPUInstance instance, Handle<WGPUAdapter> handle) {
   FoundAdapter found;
   WGPUAdapterInfo raw{};
   api.AdapterGetInfo(handle.get(), &raw);
@@ -113,7 +153,7 @@ FoundAdapter describe(const Api& api, Handle<WGPUAdapter> handle) {
   info.driver = to_string(raw.description);
   info.backend = backend_name(raw.backendType);
   info.software = raw.adapterType == WGPUAdapterType_CPU;
-  info.limits = limits_of(api, handle.get(), raw);
+  info.limits = limits_of(api, instance, handle.get(), raw);
   if (raw.backendType == WGPUBackendType_Null) {
     info.refusal = "It is the library's null device, which computes nothing.";
   }
@@ -135,7 +175,7 @@ std::vector<FoundAdapter> enumerate(const Api& api, WGPUInstance instance) {
   std::vector<FoundAdapter> found;
   found.reserve(raw.size());
   for (WGPUAdapter adapter : raw) {
-    found.push_back(describe(api, {adapter, api.AdapterRelease}));
+    found.push_back(describe(api, instance, {adapter, api.AdapterRelease}));
   }
   return found;
 }
@@ -160,7 +200,7 @@ std::vector<FoundAdapter> probe(const Api& api,
       reason = reason.empty() ? why : reason;
       continue;
     }
-    FoundAdapter candidate = describe(api, std::move(handle));
+    FoundAdapter candidate = describe(api, instance, std::move(handle));
     const bool known = std::any_of(found.begin(), found.end(), [&](const FoundAdapter& other) {
       return other.vendor_id == candidate.vendor_id && other.device_id == candidate.device_id &&
              other.info.name == candidate.info.name && other.info.driver == candidate.info.driver;

@@ -110,7 +110,8 @@ std::unique_ptr<Api> load(const std::string& path) {
   auto api = std::make_unique<Api>();
   api->path = path;
 #define CANDELA_WGPU_RESOLVE(name) resolve(library, "wgpu" #name, api->name);
-  CANDELA_WGPU_NATIVE_FUNCTIONS(CANDELA_WGPU_RESOLVE)
+  CANDELA_WGPU_OPTIONAL_FUNCTIONS(CANDELA_WGPU_RESOLVE)
+  CANDELA_WGPU_RESOLVE(AdapterPropertiesSubgroupMatrixConfigsFreeMembers)
   CANDELA_WGPU_FUNCTIONS(CANDELA_WGPU_RESOLVE)
 #undef CANDELA_WGPU_RESOLVE
   api->library = api->DevicePoll != nullptr ? Library::Native : Library::Dawn;

@@ -67,8 +67,9 @@ namespace candela::wgpu {
   X(ShaderModuleRelease) \
   X(SupportedFeaturesFreeMembers)
 
-// Beyond the standard header; null in a library that lacks them.
-#define CANDELA_WGPU_NATIVE_FUNCTIONS(X) \
+// Not required: null in a library that lacks them. wgpu-native aborts in the first.
+#define CANDELA_WGPU_OPTIONAL_FUNCTIONS(X) \
+  X(InstanceHasWGSLLanguageFeature) \
   X(DevicePoll) \
   X(GetVersion) \
   X(SetLogLevel) \
@@ -95,6 +96,20 @@ struct Toggles {
   const char* const* disabled = nullptr;
 };
 
+inline constexpr auto kMatrixConfigsInfo = static_cast<WGPUSType>(0x0005003B);
+/// The language feature that makes pieces of workgroup memory typed views; its number moved.
+inline constexpr WGPUWGSLLanguageFeatureName kBufferViews[] = {
+    static_cast<WGPUWGSLLanguageFeatureName>(0x0000000C),
+    static_cast<WGPUWGSLLanguageFeatureName>(0x0005000B)};
+
+/// Chained to an adapter's info: sizes of subgroup matrices. Each takes five numbers (component
+/// type, result type, rows, columns, inner), in newer libraries two more.
+struct MatrixConfigs {
+  WGPUChainedStruct chain{};
+  size_t count = 0;
+  const uint32_t* numbers = nullptr;
+};
+
 /// Chained to a buffer's descriptor: the buffer is this memory. `dispose` is called once, when the
 /// device no longer needs it.
 struct HostMapped {
@@ -109,8 +124,9 @@ struct HostMapped {
 struct Api {
 #define CANDELA_WGPU_MEMBER(name) decltype(&wgpu##name) name = nullptr;
   CANDELA_WGPU_FUNCTIONS(CANDELA_WGPU_MEMBER)
-  CANDELA_WGPU_NATIVE_FUNCTIONS(CANDELA_WGPU_MEMBER)
+  CANDELA_WGPU_OPTIONAL_FUNCTIONS(CANDELA_WGPU_MEMBER)
 #undef CANDELA_WGPU_MEMBER
+  void (*AdapterPropertiesSubgroupMatrixConfigsFreeMembers)(dawn::MatrixConfigs) = nullptr;
 
   Library library = Library::Dawn;
   std::string path;

@@ -1,5 +1,6 @@
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <bit>
 #include <string>
 #include <vector>
 
@@ -54,9 +55,6 @@ MatrixTile choose_tile(uint32_t rows, const Weight& weight, uint32_t terms) {
   return rows > kDecodeRows && fits && tiles >= kLargeTiles ? large : MatrixTile{64, 64, 32, 32};
 }
 
-/// Steps that the driver's compiler unrolls, at most.
-constexpr uint32_t kLongestRound = 8;
-
 /// Columns that one workgroup sums: all, or fewer where there are too few tiles to fill the device.
 uint32_t columns_a_workgroup(uint32_t rows,
                              const Weight& weight,
@@ -72,21 +70,33 @@ uint32_t columns_a_workgroup(uint32_t rows,
   return static_cast<uint32_t>(blocks(blocks(pitch, wanted), unit)) * unit;
 }
 
-/// Steps of one round: the most that divide the columns of every workgroup and slice.
-uint32_t steps_a_round(const MatrixParams& params) {
-  const uint32_t rest = params.pitch - (params.splits - 1) * params.split;
-  const uint32_t steps = (params.split | rest | params.slice) / kMatrixStep;
-  return std::min(1u << std::countr_zero(steps), kLongestRound);
+/// The results of a subgroup, 16 rows at a time, through workgroup memory to `write`.
+std::string stores(uint32_t rows, uint32_t cols) {
+  std::string text;
+  for (uint32_t i = 0; i < rows; ++i) {
+    text += "    workgroupBarrier();\n";
+    for (uint32_t j = 0; j < cols; ++j) {
+      text +=
+          fmt::format("    subgroupMatrixStore(sums, place + {}u, sum_{}_{}, false, kSumPitch);\n",
+                      j * 16, i, j);
+    }
+    text += fmt::format(
+        "    workgroupBarrier();\n    write(place, lane, t0 + sub_row + {}u, o0 + sub_col, "
+        "o_first, split, "
+        "first == begin, last == end);\n",
+        i * 16);
+  }
+  return text;
 }
 
 KernelId product_kernel(const Weight& weight,
                         const MatrixTile& tile,
                         uint32_t terms,
                         const MatrixParams& params) {
-  KernelId kernel{"linear_matrix"};
+  const uint32_t rest = params.pitch - (params.splits - 1) * params.split;
+  KernelId kernel =
+      linear_matrix_kernel(tile, terms, matrix_round(params.split | rest | params.slice));
   define_weight(kernel, weight.dtype, weight.vec4);
-  define_matrix(kernel, tile, terms);
-  kernel.substitutions.emplace_back("ROUND", std::to_string(steps_a_round(params)));
   if (weight.cols % kMatrixStep != 0) {
     kernel.defines.emplace_back("TAIL");
   }
@@ -136,6 +146,31 @@ void merge_parts(WgpuBackend& backend, const LinearArgs& args, const View& parts
 }
 
 }  // namespace
+
+KernelId linear_matrix_kernel(const MatrixTile& tile, uint32_t terms, uint32_t round) {
+  KernelId kernel{"linear_matrix"};
+  define_matrix(kernel, tile, terms);
+  const auto give = [&](const char* name, std::string text) {
+    kernel.substitutions.emplace_back(name, std::move(text));
+  };
+  const auto sweeps = [&](uint32_t rows, const char* line) {
+    return matrix_sweeps(tile, rows,
+                         [&](uint32_t i) { return fmt::format(fmt::runtime(line), i); });
+  };
+  const uint32_t x_rows = tile.rows * terms;
+  give("ROUND", std::to_string(round));
+  give("SCALES", sweeps(tile.cols, "  let scale_{0} = w_scale(o0 + row + {0}u * kSweep);\n"));
+  give("LOADS",
+       sweeps(
+           x_rows,
+           "        let x_{0} = x[x_at + {0}u * kSweep % kRows * x_pitch + {0}u * kSweep / kRows * "
+           "x_plane];\n") +
+           sweeps(tile.cols, "        let w_{0} = w[w_at + {0}u * kSweep * w_pitch];\n"));
+  give("PUTS", sweeps(x_rows, "        put(row + {0}u * kSweep, piece, x_{0});\n") +
+                   sweeps(tile.cols, "        put_w(row + {0}u * kSweep, k, w_{0}, scale_{0});\n"));
+  give("STORES", stores(tile.sub_rows / 16, tile.sub_cols / 16));
+  return kernel;
+}
 
 void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const View& y) {
   const Weight weight = weight_rows(args.weight, "linear");

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "backend/wgpu/storage.h"
 #include "backend/wgpu/wgpu_backend.h"
@@ -32,18 +33,9 @@ std::string sums(uint32_t rows, uint32_t cols) {
   return text;
 }
 
-/// Lines for each sweep of the threads over the rows of one operand; {0} is the sweep.
-std::string sweeps(uint32_t rows, uint32_t threads, const char* line) {
-  std::string text;
-  for (uint32_t i = 0; i < rows * 8 / threads; ++i) {
-    text += fmt::format(fmt::runtime(line), i);
-  }
-  return text;
-}
-
 /// The products of one step. Each weight tile is loaded once and multiplied with every tile and
 /// term of x.
-std::string products(const MatrixTile& tile, uint32_t terms, uint32_t step) {
+std::string products(const MatrixTile& tile, uint32_t terms, uint32_t w_apart) {
   std::string text;
   const auto load = [&](const char* side, const std::string& name, uint32_t row, uint32_t column) {
     text += fmt::format(
@@ -51,10 +43,10 @@ std::string products(const MatrixTile& tile, uint32_t terms, uint32_t step) {
         "{2}_tile + {3}u * kPitch + {4}u, {5}, kPitch);\n",
         name, side, name.substr(0, 1), row, column, name[0] == 'w');
   };
-  for (uint32_t column = 0; column < step; column += 16) {
+  for (uint32_t column = 0; column < kMatrixStep; column += 16) {
     text += "      {\n";
     for (uint32_t j = 0; j < tile.sub_cols / 16; ++j) {
-      load("right", fmt::format("w_{}", j), j * 16, column);
+      load("right", fmt::format("w_{}", j), j * w_apart, column);
     }
     for (uint32_t term = 0; term < terms; ++term) {
       for (uint32_t i = 0; i < tile.sub_rows / 16; ++i) {
@@ -68,24 +60,6 @@ std::string products(const MatrixTile& tile, uint32_t terms, uint32_t step) {
       }
     }
     text += "      }\n";
-  }
-  return text;
-}
-
-std::string stores(uint32_t rows, uint32_t cols) {
-  std::string text;
-  for (uint32_t i = 0; i < rows; ++i) {
-    text += "    workgroupBarrier();\n";
-    for (uint32_t j = 0; j < cols; ++j) {
-      text +=
-          fmt::format("    subgroupMatrixStore(sums, place + {}u, sum_{}_{}, false, kSumPitch);\n",
-                      j * 16, i, j);
-    }
-    text += fmt::format(
-        "    workgroupBarrier();\n    write(place, lane, t0 + sub_row + {}u, o0 + sub_col, "
-        "o_first, split, "
-        "first == begin, last == end);\n",
-        i * 16);
   }
   return text;
 }
@@ -105,7 +79,22 @@ bool can_use_matrix(const Weight& weight) {
          });
 }
 
-void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms, uint32_t step) {
+std::string matrix_sweeps(const MatrixTile& tile,
+                          uint32_t rows,
+                          const std::function<std::string(uint32_t)>& line) {
+  std::string text;
+  for (uint32_t i = 0; i < rows * 8 / tile.threads(); ++i) {
+    text += line(i);
+  }
+  return text;
+}
+
+uint32_t matrix_round(uint32_t columns) {
+  constexpr uint32_t kLongest = 8;
+  return std::min(1u << std::countr_zero(columns / kMatrixStep), kLongest);
+}
+
+void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms, uint32_t w_apart) {
   const uint32_t tiles = (tile.rows * terms + tile.cols) * kTileRowBytes;
   const uint32_t patches = tile.subgroups() * 16 * (tile.sub_cols + 4) * 4;
   kernel.defines.insert(kernel.defines.end(), {"SUBGROUPS", "SUBGROUP_MATRIX"});
@@ -119,22 +108,8 @@ void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms, uin
   give("COLS", std::to_string(tile.cols));
   give("SUB_ROWS", std::to_string(tile.sub_rows));
   give("SUB_COLS", std::to_string(tile.sub_cols));
-  const uint32_t threads = tile.threads();
-  const uint32_t x_rows = tile.rows * terms;
-  give("SCALES",
-       sweeps(tile.cols, threads, "  let scale_{0} = w_scale(o0 + row + {0}u * kSweep);\n"));
-  give(
-      "LOADS",
-      sweeps(x_rows, threads,
-             "      let x_{0} = x[x_at + {0}u * kSweep % kRows * x_pitch + {0}u * kSweep / kRows * "
-             "x_plane];\n") +
-          sweeps(tile.cols, threads, "      let w_{0} = w[w_at + {0}u * kSweep * w_pitch];\n"));
-  give("PUTS",
-       sweeps(x_rows, threads, "      put(row + {0}u * kSweep, piece, x_{0});\n") +
-           sweeps(tile.cols, threads, "      put_w(row + {0}u * kSweep, k, w_{0}, scale_{0});\n"));
   give("SUMS", sums(tile.sub_rows / 16, tile.sub_cols / 16));
-  give("PRODUCTS", products(tile, terms, step));
-  give("STORES", stores(tile.sub_rows / 16, tile.sub_cols / 16));
+  give("PRODUCTS", products(tile, terms, w_apart));
 }
 
 bool is_matrix_term(const View& x) {

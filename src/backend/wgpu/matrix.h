@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <string>
 
 #include "backend/backend.h"
 #include "backend/wgpu/kernel.h"
@@ -31,11 +33,20 @@ bool has_matrix_cores(const Limits& limits);
 bool can_use_matrix(const Weight& weight);
 
 /// Gives the texts of matrix_tile.wgsl, the sizes of the tile, and, unrolled, SUMS (accumulators of
-/// zeros), PRODUCTS (of `step` columns from x_tile and w_tile in `halves`) and STORES (to `write`).
-void define_matrix(KernelId& kernel,
-                   const MatrixTile& tile,
-                   uint32_t terms,
-                   uint32_t step = kMatrixStep);
+/// zeros) and PRODUCTS (of one step, from x_tile and w_tile in `halves`). The weight rows of a
+/// subgroup's matrices begin `w_apart` from each other.
+void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms, uint32_t w_apart = 16);
+
+/// A line of a kernel for each sweep in which all threads move eight columns of `rows` tile rows.
+std::string matrix_sweeps(const MatrixTile& tile,
+                          uint32_t rows,
+                          const std::function<std::string(uint32_t)>& line);
+
+/// Steps of one round, which the driver's compiler unrolls: the most that divide `columns`.
+uint32_t matrix_round(uint32_t columns);
+
+/// The kernel of linear for F16 or BF16 weights, without bindings.
+KernelId linear_matrix_kernel(const MatrixTile& tile, uint32_t terms, uint32_t round);
 
 /// Rows of activations as F16 terms with an exponent a row (matrix_terms.wgsl). Padding: zeros past
 /// the columns, anything past the rows.

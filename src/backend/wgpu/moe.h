@@ -53,8 +53,8 @@ void moe_many(const MoeRun& run, WgpuBackend& backend, const View& y);
 /// The same on matrix cores, for BF16 weights. The class decides between one term of x and two.
 bool moe_has_matrix(const MoeRun& run);
 void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y);
-/// Its kernel for one or two terms of x.
-KernelId moe_matrix_kernel(uint32_t terms, bool gate_up);
+/// Its kernel for one or two terms of x with so many columns.
+KernelId moe_matrix_kernel(uint32_t terms, bool gate_up, uint32_t cols);
 
 inline uint32_t moe_offset(const View& view) {
   return narrow_u32(view.layout.offset, "an offset of moe");

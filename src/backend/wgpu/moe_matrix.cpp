@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "backend/wgpu/matrix.h"
 #include "backend/wgpu/moe.h"
 #include "backend/wgpu/wgpu_backend.h"
@@ -5,10 +7,12 @@
 namespace candela::wgpu {
 namespace {
 
+constexpr uint32_t kPairs = 64;
+
 /// Pairs and rows of weights (gate and up together) of a workgroup.
-constexpr MatrixTile kTile{64, 128, 64, 32};
-/// Columns that lie in workgroup memory at a time.
-constexpr uint32_t kStep = 32;
+MatrixTile tile_of(uint32_t terms) {
+  return terms == 1 ? MatrixTile{kPairs, 256, 64, 32} : MatrixTile{kPairs, 128, 32, 32};
+}
 
 struct MatrixParams {
   uint32_t k, cols, rows, row_begin, row_end, pitch, padded_rows, plan_offset, order_offset;
@@ -31,10 +35,10 @@ Product product(const MoeRun& run,
                 bool gate_up) {
   Product made;
   made.terms = run.precision == Precision::Exact ? 2 : 1;
-  made.kernel = moe_matrix_kernel(made.terms, gate_up);
+  made.params.cols = narrow_u32(x.dim(1), "the columns of an expert");
+  made.kernel = moe_matrix_kernel(made.terms, gate_up, made.params.cols);
   made.x = matrix_terms(backend, x, made.terms, 1);
   made.params.k = run.k;
-  made.params.cols = narrow_u32(x.dim(1), "the columns of an expert");
   made.params.rows = rows;
   made.params.pitch = made.x.pitch;
   made.params.padded_rows = made.x.padded_rows;
@@ -45,9 +49,33 @@ Product product(const MoeRun& run,
 
 }  // namespace
 
-KernelId moe_matrix_kernel(uint32_t terms, bool gate_up) {
+KernelId moe_matrix_kernel(uint32_t terms, bool gate_up, uint32_t cols) {
+  const MatrixTile tile = tile_of(terms);
   KernelId kernel{"moe_matrix"};
-  define_matrix(kernel, kTile, terms, kStep);
+  define_matrix(kernel, tile, terms, gate_up ? tile.cols / 2 : 16);
+  const auto give = [&](const char* name, std::string text) {
+    kernel.substitutions.emplace_back(name, std::move(text));
+  };
+  const auto sweeps = [&](uint32_t rows, const char* line) {
+    return matrix_sweeps(tile, rows, [&](uint32_t i) {
+      const bool of_up = gate_up && i * tile.threads() / 8 >= tile.cols / 2;
+      return fmt::format(fmt::runtime(line), i, of_up ? "up" : "w");
+    });
+  };
+  const uint32_t x_rows = tile.rows * terms;
+  give("ROUND", std::to_string(matrix_round((cols + kMatrixStep - 1) / kMatrixStep * kMatrixStep)));
+  give("STARTS",
+       sweeps(x_rows, "  let x_start_{0} = x_start(tile, row + {0}u * kSweep);\n") +
+           sweeps(tile.cols,
+                  "  let w_start_{0} = w_start(tile, row + {0}u * kSweep);\n"
+                  "  let scale_{0} = power_of_two(-w_power(tile, row + {0}u * kSweep));\n"));
+  give("LOADS", sweeps(x_rows, "      let x_{0} = x[x_start_{0} + x_at];\n") +
+                    sweeps(tile.cols, "      let w_{0} = {1}[w_start_{0} + w_at];\n"));
+  give("PUTS", sweeps(x_rows, "      put(row + {0}u * kSweep, piece, x_{0});\n") +
+                   sweeps(tile.cols, "      put_w(row + {0}u * kSweep, k, w_{0}, scale_{0});\n"));
+  if (cols % kMatrixStep != 0) {
+    kernel.defines.emplace_back("TAIL");
+  }
   if (terms == 2) {
     kernel.defines.emplace_back("EXACT");
   }
@@ -63,7 +91,7 @@ bool moe_has_matrix(const MoeRun& run) {
 }
 
 void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y) {
-  const MoePlan plan = moe_plan(run, backend, kTile.rows);
+  const MoePlan plan = moe_plan(run, backend, kPairs);
   const View act = temporary(backend, Shape{run.pairs, run.inner});
   Product wide = product(run, backend, plan, run.x, run.inner, true);
   wide.params.w_stride = run.gate.stride;
@@ -77,7 +105,8 @@ void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y) {
                                        {both.gate_segment, both.begin, both.end, both.gate_start});
     const View up = matrix_exponents(backend, run.up_view, run.up,
                                      {both.up_segment, both.begin, both.end, both.up_start});
-    run.stream.dispatch(wide.kernel, grid_for(moe_blocks(run.inner, kTile.cols / 2) * plan.tiles),
+    run.stream.dispatch(wide.kernel,
+                        grid_for(moe_blocks(run.inner, tile_of(wide.terms).cols / 2) * plan.tiles),
                         wide.params,
                         {whole_in(wide.x.values), whole_in(wide.x.exponents),
                          in(run.gate_view, both.gate_segment), whole_in(gate), whole_in(plan.view),
@@ -94,7 +123,8 @@ void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y) {
     narrow.params.w_start = piece.start;
     const View down = matrix_exponents(backend, run.down_view, run.down, piece);
     run.stream.dispatch(
-        narrow.kernel, grid_for(moe_blocks(run.hidden, kTile.cols) * plan.tiles), narrow.params,
+        narrow.kernel, grid_for(moe_blocks(run.hidden, tile_of(narrow.terms).cols) * plan.tiles),
+        narrow.params,
         {whole_in(narrow.x.values), whole_in(narrow.x.exponents), in(run.down_view, piece.segment),
          whole_in(down), whole_in(plan.view), whole_out(part)});
   }

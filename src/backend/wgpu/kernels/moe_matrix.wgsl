@@ -1,22 +1,22 @@
-// moe_matrix: the expert matrices for many tokens on matrix cores (Dawn only), by tiles of at most 64
-// pairs of one expert (see moe_group). Under GATE_UP
+// moe_matrix: the expert matrices for many tokens on matrix cores (Dawn only), by tiles of at most
+// {{ROWS}} pairs of one expert (see moe_group). Under GATE_UP
 //   y[i, r] = silu(gate_e[r] . x[order[i] / k]) * (up_e[r] . x[order[i] / k]),
 // i the position in the plan's order, else y[order[i], r] = down_e[r] . x[i]; for the rows
 // e * rows + r in [row_begin, row_end), one segment.
 // x: F16 terms of matrix_terms, w and up: BF16, made F16 while they are staged (matrix_exponents).
-// Four subgroups of 32 share 128 rows of weights (64 of gate and of up); each takes 32 of them (16 and
-// 16) for all pairs. 32 columns at a time lie in workgroup memory, rows padded from 32 to 40 against
-// bank conflicts. The columns of all steps of a group are asked for together: memory gives 256 bytes
-// of a row faster than four times 64.
-// Sums in F32; matrix cores cut what they add, so EXACT adds every 512 columns by itself.
-// Shared: 15 KiB, EXACT 20. Grid: linear over tiles and blocks of rows; tiles beyond the plan do
-// nothing.
+// A workgroup takes {{COLS}} rows of weights; a subgroup {{SUB_ROWS}} pairs and 32 of these rows, under
+// GATE_UP 16 of gate and the same of up. 64 columns are a step, {{ROUND}} steps a round that the
+// driver's compiler unrolls (see linear_matrix).
+// Sums in F32; matrix cores cut what they add, so EXACT adds every round, at most 512 columns, by
+// itself. Grid: linear over tiles and blocks of rows; tiles beyond the plan do nothing.
 //:include common
 //:include silu
-//:include matrix_scale
 //:include moe_matrix_io
 
-const kSumPitch = 36u;  // of drained sums, in F32
+const kRound = {{ROUND}}u;
+const kSubRows = {{SUB_ROWS}}u;
+const kSubCols = {{SUB_COLS}}u;        // 32
+const kSumPitch = kSubCols + 4u;       // of drained sums, in F32
 
 alias Sum = subgroup_matrix_result<f32, 16, 16>;
 
@@ -29,13 +29,13 @@ struct Part {
 }
 
 fn four(at: u32) -> vec4<f32> {
-  let sums = bufferView<array<f32, kBytes / 4u>>(&memory, 0u);
+  let sums = bufferView<array<f32, kMemory / 4u>>(&memory, 0u);
   return vec4<f32>(sums[at], sums[at + 2u * kSumPitch], sums[at + 4u * kSumPitch],
                    sums[at + 6u * kSumPitch]);
 }
 
 fn drained(warp: u32, lane: u32, a: Sum, b: Sum) -> Part {
-  let sums = bufferView<array<f32, kBytes / 4u>>(&memory, 0u);
+  let sums = bufferView<array<f32, kMemory / 4u>>(&memory, 0u);
   let place = warp * 16u * kSumPitch;
   workgroupBarrier();
   subgroupMatrixStore(sums, place, a, false, kSumPitch);
@@ -50,11 +50,11 @@ fn plus(p: Part, q: Part) -> Part {
 }
 
 // What the tile's pairs are multiplied with, and where their results go.
-var<workgroup> x_powers: array<i32, 64>;
-var<workgroup> y_rows: array<u32, 64>;
+var<workgroup> x_powers: array<i32, kRows>;
+var<workgroup> y_rows: array<u32, kRows>;
 
 fn prepare(tile: Tile, thread: u32) {
-  if (thread < 64u) {
+  if (thread < kRows) {
     x_powers[thread] = x_exponents[x_row(tile, thread)];
 //:if GATE_UP
     y_rows[thread] = tile.first + thread;
@@ -76,18 +76,11 @@ fn is_mine(tile: Tile, r: u32) -> bool {
   return r < params.rows && row >= params.row_begin && row < params.row_end;
 }
 
-fn columns_of(tile: Tile, warp: u32, lane: u32) -> Columns {
-//:if GATE_UP
-  let i = warp * 16u + lane % 16u;
-  let row = weight_row(tile, i);
-  return Columns(tile.r0 + i, vec2<bool>(is_mine(tile, tile.r0 + i)),
-                 vec2<i32>(w_exponents[row], up_exponents[row]));
-//:else
-  let i = warp * 32u + lane % 16u;
+// i: the row of weights in the tile, apart: how far its other one is.
+fn columns_of(tile: Tile, i: u32, apart: u32) -> Columns {
   let r = tile.r0 + i;
   return Columns(r, vec2<bool>(is_mine(tile, r), is_mine(tile, r + 16u)),
-                 vec2<i32>(w_exponents[weight_row(tile, i)], w_exponents[weight_row(tile, i + 16u)]));
-//:end
+                 vec2<i32>(w_power(tile, i), w_power(tile, i + apart)));
 }
 
 fn emit(pair: u32, count: u32, columns: Columns, a: f32, b: f32) {
@@ -111,16 +104,16 @@ fn emit(pair: u32, count: u32, columns: Columns, a: f32, b: f32) {
   }
 }
 
-// Writes fragment i.
-fn store(tile: Tile, i: u32, lane: u32, columns: Columns, part: Part) {
-  let pair = i * 16u + lane / 16u;
+// Writes a fragment of 16 pairs, `first` being the first.
+fn store(first: u32, count: u32, lane: u32, columns: Columns, part: Part) {
+  let pair = first + lane / 16u;
   for (var j = 0u; j < 4u; j++) {
-    emit(pair + 2u * j, tile.count, columns, part.a0[j], part.b0[j]);
-    emit(pair + 8u + 2u * j, tile.count, columns, part.a1[j], part.b1[j]);
+    emit(pair + 2u * j, count, columns, part.a0[j], part.b0[j]);
+    emit(pair + 8u + 2u * j, count, columns, part.a1[j], part.b1[j]);
   }
 }
 
-@compute @workgroup_size(128)
+@compute @workgroup_size({{THREADS}})
 fn main(@builtin(workgroup_id) group: vec3<u32>,
         @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) thread: u32,
@@ -139,78 +132,57 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   if (row0 >= params.row_end || row0 + kResults <= params.row_begin) {
     return;
   }
-  let halves = bufferView<array<f16, kBytes / 2u>>(&memory, 0u);
-  let source = source_of(tile, thread);
+  let halves = bufferView<array<f16, kMemory / 2u>>(&memory, 0u);
   prepare(tile, thread);
-  let x_tile = 0u;
-  let w_tile = kWeights + warp * 32u * kPitch;
-  let eights = params.cols / 8u;
+  let row = thread >> 3u;
+  let piece = thread & 7u;
+  let sub_row = warp / (kCols / kSubCols) * kSubRows;
+//:if GATE_UP
+  let sub_col = warp % (kCols / kSubCols) * 16u;
+  let columns = columns_of(tile, sub_col + lane % 16u, kResults);
+//:else
+  let sub_col = warp % (kCols / kSubCols) * 32u;
+  let columns = columns_of(tile, sub_col + lane % 16u, 16u);
+//:end
+  let x_tile = sub_row * kPitch;
+  let w_tile = (kXRows + sub_col) * kPitch;
+{{STARTS}}
 //:if EXACT
   var total_0 = Part();
   var total_1 = Part();
-  var total_2 = Part();
-  var total_3 = Part();
 //:end
 {{SUMS}}
-  var step_0 = fetch(source, 0u);
-  var step_1 = fetch(source, 4u);
-//:if EXACT
+  for (var round = 0u; round < params.pitch; round += kRound * kStep) {
+    for (var step = 0u; step < kRound; step++) {
+      let k = round + step * kStep + piece * 8u;
+      let x_at = k >> 3u;
+//:if TAIL
+      let w_at = min(k, params.cols - 8u) >> 3u;
 //:else
-  var step_2 = fetch(source, 8u);
-  var step_3 = fetch(source, 12u);
+      let w_at = k >> 3u;
 //:end
-  var k = 0u;
-  loop {
-    stage(source, step_0);
+{{LOADS}}
+      workgroupBarrier();
+{{PUTS}}
+      workgroupBarrier();
 {{PRODUCTS}}
-//:if EXACT
-    stage(source, step_1);
-//:else
-    stage(source, step_1);
-{{PRODUCTS}}
-    stage(source, step_2);
-{{PRODUCTS}}
-    stage(source, step_3);
-//:end
-    k += kSteps * 4u;
-    step_0 = fetch(source, k);
-    step_1 = fetch(source, k + 4u);
-//:if EXACT
-//:else
-    step_2 = fetch(source, k + 8u);
-    step_3 = fetch(source, k + 12u);
-//:end
-{{PRODUCTS}}
-//:if EXACT
-    if (k % 64u == 0u) {
-      total_0 = plus(total_0, drained(warp, lane, sum_0_0, sum_0_1));
-      total_1 = plus(total_1, drained(warp, lane, sum_1_0, sum_1_1));
-      total_2 = plus(total_2, drained(warp, lane, sum_2_0, sum_2_1));
-      total_3 = plus(total_3, drained(warp, lane, sum_3_0, sum_3_1));
-      sum_0_0 = Sum();
-      sum_0_1 = Sum();
-      sum_1_0 = Sum();
-      sum_1_1 = Sum();
-      sum_2_0 = Sum();
-      sum_2_1 = Sum();
-      sum_3_0 = Sum();
-      sum_3_1 = Sum();
     }
+//:if EXACT
+    total_0 = plus(total_0, drained(warp, lane, sum_0_0, sum_0_1));
+    total_1 = plus(total_1, drained(warp, lane, sum_1_0, sum_1_1));
+    sum_0_0 = Sum();
+    sum_0_1 = Sum();
+    sum_1_0 = Sum();
+    sum_1_1 = Sum();
 //:end
-    if (k >= eights) {
-      break;
-    }
   }
-  let columns = columns_of(tile, warp, lane);
 //:if EXACT
-  store(tile, 0u, lane, columns, plus(total_0, drained(warp, lane, sum_0_0, sum_0_1)));
-  store(tile, 1u, lane, columns, plus(total_1, drained(warp, lane, sum_1_0, sum_1_1)));
-  store(tile, 2u, lane, columns, plus(total_2, drained(warp, lane, sum_2_0, sum_2_1)));
-  store(tile, 3u, lane, columns, plus(total_3, drained(warp, lane, sum_3_0, sum_3_1)));
+  store(sub_row, tile.count, lane, columns, total_0);
+  store(sub_row + 16u, tile.count, lane, columns, total_1);
 //:else
-  store(tile, 0u, lane, columns, drained(warp, lane, sum_0_0, sum_0_1));
-  store(tile, 1u, lane, columns, drained(warp, lane, sum_1_0, sum_1_1));
-  store(tile, 2u, lane, columns, drained(warp, lane, sum_2_0, sum_2_1));
-  store(tile, 3u, lane, columns, drained(warp, lane, sum_3_0, sum_3_1));
+  store(sub_row, tile.count, lane, columns, drained(warp, lane, sum_0_0, sum_0_1));
+  store(sub_row + 16u, tile.count, lane, columns, drained(warp, lane, sum_1_0, sum_1_1));
+  store(sub_row + 32u, tile.count, lane, columns, drained(warp, lane, sum_2_0, sum_2_1));
+  store(sub_row + 48u, tile.count, lane, columns, drained(warp, lane, sum_3_0, sum_3_1));
 //:end
 }
