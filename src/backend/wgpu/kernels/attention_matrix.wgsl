@@ -120,16 +120,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
       s1 = scored(q7, 16u * kPitch + 112u, s1);
 //:end
       let corner = warp * 16u * kScorePitch;
-      subgroupMatrixStore(&scores, corner, s0, false, kScorePitch);
-      subgroupMatrixStore(&scores, corner + 16u, s1, false, kScorePitch);
+      store_scores(corner, s0);
+      store_scores(corner + 16u, s1);
       workgroupBarrier();
-      var parts: array<f32, 16>;
+      let own = row * kScorePitch + side;
+      var parts = array<vec4<f32>, 4>(score4(own), score4(own + 4u), score4(own + 8u), score4(own + 12u));
       var now = kLowest;
-      for (var i = 0u; i < 16u; i++) {
-        let place_of = at + side + i;
-        let seen = mine && place_of >= begin && place_of < end;
-        parts[i] = select(kLowest, scores[row * kScorePitch + side + i], seen);
-        now = max(now, parts[i]);
+      for (var i = 0u; i < 4u; i++) {
+        let places = vec4<u32>(0u, 1u, 2u, 3u) + (at + side + 4u * i);
+        let seen = vec4<bool>(mine) & (places >= vec4<u32>(begin)) & (places < vec4<u32>(end));
+        parts[i] = select(vec4<f32>(kLowest), parts[i], seen);
+        now = max(now, max(max(parts[i].x, parts[i].y), max(parts[i].z, parts[i].w)));
       }
       now = max(now, subgroupShuffleXor(now, 1u));
       let total = sum + subgroupShuffleXor(sum, 1u);
@@ -140,44 +141,45 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
       }
       reference = select(reference, now, rises);
       sum *= fade;
-      for (var i = 0u; i < 16u; i++) {
-        let part = select(0.0, exp(parts[i] - reference), parts[i] > kLowest);
-        sum += part;
-        halves[kShares + row * kSharePitch + side + i] = f16(part);
+      for (var i = 0u; i < 4u; i++) {
+        parts[i] = select(vec4<f32>(0.0), exp(parts[i] - reference), parts[i] > vec4<f32>(kLowest));
+        sum += (parts[i].x + parts[i].y) + (parts[i].z + parts[i].w);
       }
+      put8(kShares + row * kSharePitch + side, Eight(parts[0], parts[1]));
+      put8(kShares + row * kSharePitch + side + 8u, Eight(parts[2], parts[3]));
       if (workgroupUniformLoad(&stale[0]) != 0u) {
-        subgroupMatrixStore(&scores, corner, y0, false, kScorePitch);
-        subgroupMatrixStore(&scores, corner + 16u, y1, false, kScorePitch);
+        store_scores(corner, y0);
+        store_scores(corner + 16u, y1);
         workgroupBarrier();
         fade_row(row * kScorePitch + side, fade);
         workgroupBarrier();
-        y0 = subgroupMatrixLoad<Result>(&scores, corner, false, kScorePitch);
-        y1 = subgroupMatrixLoad<Result>(&scores, corner + 16u, false, kScorePitch);
+        y0 = load_scores(corner);
+        y1 = load_scores(corner + 16u);
         workgroupBarrier();
-        subgroupMatrixStore(&scores, corner, y2, false, kScorePitch);
-        subgroupMatrixStore(&scores, corner + 16u, y3, false, kScorePitch);
+        store_scores(corner, y2);
+        store_scores(corner + 16u, y3);
         workgroupBarrier();
         fade_row(row * kScorePitch + side, fade);
         workgroupBarrier();
-        y2 = subgroupMatrixLoad<Result>(&scores, corner, false, kScorePitch);
-        y3 = subgroupMatrixLoad<Result>(&scores, corner + 16u, false, kScorePitch);
+        y2 = load_scores(corner);
+        y3 = load_scores(corner + 16u);
         workgroupBarrier();
 //:if WIDE
-        subgroupMatrixStore(&scores, corner, y4, false, kScorePitch);
-        subgroupMatrixStore(&scores, corner + 16u, y5, false, kScorePitch);
+        store_scores(corner, y4);
+        store_scores(corner + 16u, y5);
         workgroupBarrier();
         fade_row(row * kScorePitch + side, fade);
         workgroupBarrier();
-        y4 = subgroupMatrixLoad<Result>(&scores, corner, false, kScorePitch);
-        y5 = subgroupMatrixLoad<Result>(&scores, corner + 16u, false, kScorePitch);
+        y4 = load_scores(corner);
+        y5 = load_scores(corner + 16u);
         workgroupBarrier();
-        subgroupMatrixStore(&scores, corner, y6, false, kScorePitch);
-        subgroupMatrixStore(&scores, corner + 16u, y7, false, kScorePitch);
+        store_scores(corner, y6);
+        store_scores(corner + 16u, y7);
         workgroupBarrier();
         fade_row(row * kScorePitch + side, fade);
         workgroupBarrier();
-        y6 = subgroupMatrixLoad<Result>(&scores, corner, false, kScorePitch);
-        y7 = subgroupMatrixLoad<Result>(&scores, corner + 16u, false, kScorePitch);
+        y6 = load_scores(corner);
+        y7 = load_scores(corner + 16u);
         workgroupBarrier();
 //:end
         if (thread == 0u) {
@@ -206,24 +208,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
            (kv_head * per_kv + (first_row + row) % per_kv) * params.y_head;
   let corner = warp * 16u * kScorePitch;
   workgroupBarrier();
-  subgroupMatrixStore(&scores, corner, y0, false, kScorePitch);
-  subgroupMatrixStore(&scores, corner + 16u, y1, false, kScorePitch);
+  store_scores(corner, y0);
+  store_scores(corner + 16u, y1);
   workgroupBarrier();
   store_row(to, 0u + side, row * kScorePitch + side, factor, live);
   workgroupBarrier();
-  subgroupMatrixStore(&scores, corner, y2, false, kScorePitch);
-  subgroupMatrixStore(&scores, corner + 16u, y3, false, kScorePitch);
+  store_scores(corner, y2);
+  store_scores(corner + 16u, y3);
   workgroupBarrier();
   store_row(to, 32u + side, row * kScorePitch + side, factor, live);
 //:if WIDE
   workgroupBarrier();
-  subgroupMatrixStore(&scores, corner, y4, false, kScorePitch);
-  subgroupMatrixStore(&scores, corner + 16u, y5, false, kScorePitch);
+  store_scores(corner, y4);
+  store_scores(corner + 16u, y5);
   workgroupBarrier();
   store_row(to, 64u + side, row * kScorePitch + side, factor, live);
   workgroupBarrier();
-  subgroupMatrixStore(&scores, corner, y6, false, kScorePitch);
-  subgroupMatrixStore(&scores, corner + 16u, y7, false, kScorePitch);
+  store_scores(corner, y6);
+  store_scores(corner + 16u, y7);
   workgroupBarrier();
   store_row(to, 96u + side, row * kScorePitch + side, factor, live);
 //:end

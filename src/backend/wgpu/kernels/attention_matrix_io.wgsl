@@ -15,25 +15,39 @@ const kSharePitch = 40u;
 const kScorePitch = 36u;
 const kQueryPitch = 72u;    // queries pass through `halves`, 64 dimensions at a time
 
+const kHalves = 13824u;
+const kScores = 4608u;
+
 // Each variable is a multiple of 16 bytes: NVIDIA loads matrices from addresses that are.
-var<workgroup> halves: array<f16, 13824>;  // keys [32][dim], values [32][dim], shares [row][key]
-var<workgroup> scores: array<f32, 4608>;   // [row][key]; also two pieces of the results
+var<workgroup> halves: buffer<2u * kHalves>;  // keys [32][dim], values [32][dim], shares [row][key]
+var<workgroup> scores: buffer<4u * kScores>;  // [row][key]; also two pieces of the results
 var<workgroup> stale: array<atomic<u32>, 4>;  // [0]: whether a row's reference rose
 
-
-fn half(value: f32) -> f16 {
-  return f16(clamp(value, -65504.0, 65504.0));
+fn packed(v: vec4<f32>) -> vec2<u32> {
+  let w = clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+  return vec2<u32>(pack2x16float(w.xy), pack2x16float(w.zw));
 }
 
+// Eight halves from `at`, a multiple of eight.
 fn put8(at: u32, v: Eight) {
-  halves[at] = half(v.lo.x);
-  halves[at + 1u] = half(v.lo.y);
-  halves[at + 2u] = half(v.lo.z);
-  halves[at + 3u] = half(v.lo.w);
-  halves[at + 4u] = half(v.hi.x);
-  halves[at + 5u] = half(v.hi.y);
-  halves[at + 6u] = half(v.hi.z);
-  halves[at + 7u] = half(v.hi.w);
+  let pieces = bufferView<array<vec4<u32>, kHalves / 8u>>(&halves, 0u);
+  pieces[at >> 3u] = vec4<u32>(packed(v.lo), packed(v.hi));
+}
+
+// Four scores from `at`, a multiple of four: 16 bytes a thread meet no bank twice.
+fn score4(at: u32) -> vec4<f32> {
+  let quads = bufferView<array<vec4<f32>, kScores / 4u>>(&scores, 0u);
+  return quads[at >> 2u];
+}
+
+fn store_scores(at: u32, sums: Result) {
+  let words = bufferView<array<f32, kScores>>(&scores, 0u);
+  subgroupMatrixStore(words, at, sums, false, kScorePitch);
+}
+
+fn load_scores(at: u32) -> Result {
+  let words = bufferView<array<f32, kScores>>(&scores, 0u);
+  return subgroupMatrixLoad<Result>(words, at, false, kScorePitch);
 }
 
 fn zeros() -> Eight {
@@ -42,51 +56,63 @@ fn zeros() -> Eight {
 
 // 64 dimensions from `d0` on of all rows, scaled, to `halves`.
 fn stage_queries(thread: u32, first_row: u32, rows: u32, per_kv: u32, kv_head: u32, d0: u32) {
-  for (var i = thread; i < kRows * 64u; i += 256u) {
-    let row = i / 64u;
-    let d = d0 + i % 64u;
+  for (var i = thread; i < kRows * 8u; i += 256u) {
+    let row = i / 8u;
+    let d = d0 + i % 8u * 8u;
     let flat = min(first_row + row, rows - 1u);
     let source = params.q_offset + flat / per_kv * params.q_token +
                (kv_head * per_kv + flat % per_kv) * params.q_head;
-    var value = 0.0;
-    if (d < params.dim) {
-      value = params.scale * q[source + d];
+    var values = zeros();
+    for (var j = 0u; j < 4u; j++) {
+      if (d + j < params.dim) {
+        values.lo[j] = params.scale * q[source + d + j];
+      }
+      if (d + j + 4u < params.dim) {
+        values.hi[j] = params.scale * q[source + d + j + 4u];
+      }
     }
-    halves[row * kQueryPitch + i % 64u] = half(value);
+    put8(row * kQueryPitch + i % 8u * 8u, values);
   }
 }
 
 // 16 x 16 halves of a tile.
 fn left_at(at: u32, pitch: u32) -> Left {
-  return subgroupMatrixLoad<Left>(&halves, at, false, pitch);
+  let view = bufferView<array<f16, kHalves>>(&halves, 0u);
+  return subgroupMatrixLoad<Left>(view, at, false, pitch);
 }
 
 // The scores of 16 keys grow by 16 dimensions, which begin at `at`.
 fn scored(queries: Left, at: u32, sums: Result) -> Result {
+  let view = bufferView<array<f16, kHalves>>(&halves, 0u);
   return subgroupMatrixMultiplyAccumulate(
-    queries, subgroupMatrixLoad<Right>(&halves, at, true, kPitch), sums);
+    queries, subgroupMatrixLoad<Right>(view, at, true, kPitch), sums);
 }
 
 // 16 dimensions from d on of the results grow by 32 values.
 fn weighed(first: Left, second: Left, d: u32, sums: Result) -> Result {
+  let view = bufferView<array<f16, kHalves>>(&halves, 0u);
   let at = kValues + d;
   let half_way = subgroupMatrixMultiplyAccumulate(
-    first, subgroupMatrixLoad<Right>(&halves, at, false, kPitch), sums);
+    first, subgroupMatrixLoad<Right>(view, at, false, kPitch), sums);
   return subgroupMatrixMultiplyAccumulate(
-    second, subgroupMatrixLoad<Right>(&halves, at + 16u * kPitch, false, kPitch), half_way);
+    second, subgroupMatrixLoad<Right>(view, at + 16u * kPitch, false, kPitch), half_way);
 }
 
 fn fade_row(source: u32, by: f32) {
-  for (var i = 0u; i < 16u; i++) {
-    scores[source + i] *= by;
+  let quads = bufferView<array<vec4<f32>, kScores / 4u>>(&scores, 0u);
+  for (var i = 0u; i < 4u; i++) {
+    quads[(source >> 2u) + i] *= by;
   }
 }
 
 // Sixteen results of a row from `scores` to y.
 fn store_row(to: u32, d: u32, source: u32, factor: f32, live: bool) {
-  for (var i = 0u; i < 16u; i++) {
-    if (live && d + i < params.dim) {
-      y[to + d + i] = factor * scores[source + i];
+  for (var i = 0u; i < 16u; i += 4u) {
+    let results = factor * score4(source + i);
+    for (var j = 0u; j < 4u; j++) {
+      if (live && d + i + j < params.dim) {
+        y[to + d + i + j] = results[j];
+      }
     }
   }
 }
