@@ -174,9 +174,19 @@ void add_linear_tiles(Table& table) {
   struct Size {
     int64_t rows, out, in;
   };
-  constexpr Size kSizes[] = {{9, 40, 64},    {16, 130, 8},   {31, 70, 200},  {33, 65, 72},
-                             {64, 64, 1040}, {65, 193, 520}, {130, 200, 72}, {260, 5000, 136},
-                             {1025, 70, 64}, {12, 33, 4104}};
+  constexpr Size kSizes[] = {{9, 40, 64},
+                             {16, 130, 8},
+                             {31, 70, 200},
+                             {33, 65, 72},
+                             {64, 64, 1040},
+                             {65, 193, 520},
+                             {130, 200, 72},
+                             {260, 5000, 136},
+                             {1025, 70, 64},
+                             {12, 33, 4104},
+                             // Large tiles, 128 x 128 and 128 x 192.
+                             {275, 5072, 72},
+                             {900, 3000, 72}};
   for (const DType dtype : {DType::BF16, DType::F16}) {
     const std::string text(dtype_name(dtype));
     for (const Size& size : kSizes) {
@@ -190,7 +200,7 @@ void add_linear_tiles(Table& table) {
                                    normal({90}, 17, DType::BF16), normal({rows, 90}, 18)}));
     }
     // F16 activations are used as they lie where they fill whole tiles.
-    for (const Size& size : {Size{128, 70, 192}, Size{256, 5000, 640}, Size{100, 70, 192}}) {
+    for (const Size& size : {Size{128, 70, 192}, Size{896, 3000, 128}, Size{100, 70, 192}}) {
       table.push_back(linear_case(
           fmt::format("{}/tile_x_F16_{}_{}_{}", text, size.rows, size.out, size.in),
           {normal({size.rows, size.in}, 26, DType::F16), weight(size.out, size.in, dtype, 27)}));

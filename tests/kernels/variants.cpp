@@ -150,6 +150,7 @@ std::vector<Variant> matrix_tiles() {
     variants.push_back({kernel.defines, kernel.substitutions});
   };
   add({128, 192, 64, 48}, 1);
+  add({128, 128, 64, 32}, 1);
   add({64, 64, 32, 32}, 1);
   add({64, 128, 32, 32}, 2);
   add({16, 64, 16, 16}, 2);

@@ -6,22 +6,14 @@
 
 #include "backend/wgpu/linear_extras.h"
 #include "backend/wgpu/matrix.h"
+#include "backend/wgpu/matrix_division.h"
 #include "backend/wgpu/wgpu_backend.h"
 
 namespace candela::wgpu {
 namespace {
 
-/// Rows that count as decoding: exact in every class.
-constexpr uint32_t kDecodeRows = 64;
 /// Columns after which exact sums leave the matrix cores.
 constexpr uint32_t kExactSlice = 512;
-/// Workgroups that fill a large GPU (of large tiles half as many), and columns that are worth a
-/// workgroup of their own.
-constexpr uint64_t kFillingGroups = 264;
-constexpr uint32_t kLeastSplit = 256;
-/// From this many large tiles on they are worth it.
-constexpr uint64_t kLargeTiles = 96;
-
 struct MatrixParams {
   uint32_t rows, cols, pitch, padded_rows, row_begin, row_count, w_start, w_stride, slice, split,
       splits;
@@ -35,39 +27,6 @@ struct MergeParams {
 
 uint64_t blocks(uint64_t count, uint64_t size) {
   return (count + size - 1) / size;
-}
-
-/// The large tile where it leaves few multiprocessors idle and every piece is wide enough.
-MatrixTile choose_tile(uint32_t rows, const Weight& weight, uint32_t terms) {
-  if (rows <= 16) {
-    return {16, 64, 16, 16};
-  }
-  if (rows <= 32) {
-    return {32, 64, 32, 16};
-  }
-  const MatrixTile large = terms == 1 ? MatrixTile{128, 192, 64, 48} : MatrixTile{64, 128, 32, 32};
-  uint64_t tiles = 0;
-  bool fits = true;
-  for (const WeightPiece& piece : weight.pieces) {
-    tiles += blocks(rows, large.rows) * blocks(piece.end - piece.begin, large.cols);
-    fits = fits && piece.end - piece.begin >= large.cols;
-  }
-  return rows > kDecodeRows && fits && tiles >= kLargeTiles ? large : MatrixTile{64, 64, 32, 32};
-}
-
-/// Columns that one workgroup sums: all, or fewer where there are too few tiles to fill the device.
-uint32_t columns_a_workgroup(uint32_t rows,
-                             const Weight& weight,
-                             const MatrixTile& tile,
-                             uint32_t pitch) {
-  const uint64_t tiles = blocks(rows, tile.rows) * blocks(weight.rows, tile.cols);
-  const bool large = tile.rows * tile.cols > 64 * 64;
-  const uint64_t filling = large ? kFillingGroups / 2 : kFillingGroups;
-  const auto wanted = static_cast<uint32_t>(
-      std::clamp<uint64_t>(filling / tiles, 1, std::max(weight.cols / kLeastSplit, 1u)));
-  // Parts of even lengths have long rounds.
-  const uint32_t unit = wanted > 1 && pitch % kLeastSplit == 0 ? kLeastSplit : kMatrixStep;
-  return static_cast<uint32_t>(blocks(blocks(pitch, wanted), unit)) * unit;
 }
 
 /// The results of a subgroup, 16 rows at a time, through workgroup memory to `write`.
@@ -106,8 +65,11 @@ KernelId product_kernel(const Weight& weight,
   return kernel;
 }
 
-MatrixParams product_params(
-    const Weight& weight, const MatrixTile& tile, const MatrixTerms& x, const Rows& y, bool fast) {
+MatrixParams product_params(const Weight& weight,
+                            const MatrixDivision& division,
+                            const MatrixTerms& x,
+                            const Rows& y,
+                            bool fast) {
   MatrixParams params{};
   params.rows = y.rows;
   params.cols = weight.cols;
@@ -116,7 +78,7 @@ MatrixParams product_params(
   params.w_stride = weight.stride;
   params.y_offset = y.offset;
   params.y_stride = y.stride;
-  params.split = columns_a_workgroup(y.rows, weight, tile, x.pitch);
+  params.split = division.columns;
   params.splits = static_cast<uint32_t>(blocks(x.pitch, params.split));
   params.slice = fast ? params.split : std::min(params.split, kExactSlice);
   return params;
@@ -175,11 +137,12 @@ KernelId linear_matrix_kernel(const MatrixTile& tile, uint32_t terms, uint32_t r
 void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const View& y) {
   const Weight weight = weight_rows(args.weight, "linear");
   const Rows yr = rows_of(y);
-  const bool fast = context_->options().precision == Precision::Fast && yr.rows > kDecodeRows;
+  const bool fast = context_->options().precision == Precision::Fast && yr.rows > kMatrixDecodeRows;
   const uint32_t terms = fast || x.dtype == DType::F16 ? 1 : 2;
-  const MatrixTile tile = choose_tile(yr.rows, weight, terms);
+  const MatrixDivision division = divide_product(yr.rows, weight, terms);
+  const MatrixTile& tile = division.tile;
   const MatrixTerms left = matrix_terms(*this, x, terms, tile.rows);
-  MatrixParams params = product_params(weight, tile, left, yr, fast);
+  MatrixParams params = product_params(weight, division, left, yr, fast);
 
   KernelId kernel = product_kernel(weight, tile, terms, params);
   std::vector<Operand> operands{whole_in(left.values), Operand{}, whole_out(y)};
