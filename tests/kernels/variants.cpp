@@ -146,7 +146,7 @@ std::vector<Variant> linear_extras() {
 std::vector<Variant> matrix_tiles() {
   std::vector<Variant> variants;
   const auto add = [&](const MatrixTile& tile, uint32_t terms) {
-    const KernelId kernel = linear_matrix_kernel(tile, terms, terms == 1 ? 8 : 1);
+    const KernelId kernel = unrolled(linear_matrix_kernel(tile, terms, terms == 1 ? 8 : 1));
     variants.push_back({kernel.defines, kernel.substitutions});
   };
   add({128, 192, 64, 48}, 1);
@@ -209,10 +209,11 @@ std::map<std::string, Axes> matrix_kernels() {
 
 std::vector<Variant> moe_matrix_variants() {
   std::vector<Variant> variants;
-  for (const uint32_t terms : {1u, 2u}) {
+  for (const MatrixTile& tile : {kMoeFastTile, kMoeExactTile, kMoeFewTile}) {
     for (const bool gate_up : {false, true}) {
       for (const uint32_t cols : {72u, 2048u}) {
-        const KernelId kernel = moe_matrix_kernel(terms, gate_up, cols);
+        const KernelId kernel = unrolled(
+            moe_matrix_kernel(tile, tile.cols == kMoeFastTile.cols ? 1 : 2, gate_up, cols));
         variants.push_back({kernel.defines, kernel.substitutions});
       }
     }

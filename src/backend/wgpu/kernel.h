@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -22,7 +23,13 @@ struct KernelId {
   const char* name;
   std::vector<std::string> defines = {};
   std::vector<std::pair<std::string, std::string>> substitutions = {};
+  /// Adds the substitutions that are long and follow from the others; called when the pipeline is
+  /// made, not at each dispatch.
+  std::function<void(KernelId& kernel)> unroll = {};
 };
+
+/// The same with all its substitutions.
+KernelId unrolled(const KernelId& kernel);
 
 /// A buffer as one binding of a dispatch, bound whole: element offsets travel in the params.
 struct Operand {

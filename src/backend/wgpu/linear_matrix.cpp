@@ -48,6 +48,28 @@ std::string stores(uint32_t rows, uint32_t cols) {
   return text;
 }
 
+void unroll_linear(KernelId& kernel, const MatrixTile& tile, uint32_t terms) {
+  const auto give = [&](const char* name, std::string text) {
+    kernel.substitutions.emplace_back(name, std::move(text));
+  };
+  const auto sweeps = [&](uint32_t rows, const char* line) {
+    return matrix_sweeps(tile, rows,
+                         [&](uint32_t i) { return fmt::format(fmt::runtime(line), i); });
+  };
+  const uint32_t x_rows = tile.rows * terms;
+  unroll_matrix(kernel, tile, terms);
+  give("SCALES", sweeps(tile.cols, "  let scale_{0} = w_scale(o0 + row + {0}u * kSweep);\n"));
+  give("LOADS",
+       sweeps(
+           x_rows,
+           "        let x_{0} = x[x_at + {0}u * kSweep % kRows * x_pitch + {0}u * kSweep / kRows * "
+           "x_plane];\n") +
+           sweeps(tile.cols, "        let w_{0} = w[w_at + {0}u * kSweep * w_pitch];\n"));
+  give("PUTS", sweeps(x_rows, "        put(row + {0}u * kSweep, piece, x_{0});\n") +
+                   sweeps(tile.cols, "        put_w(row + {0}u * kSweep, k, w_{0}, scale_{0});\n"));
+  give("STORES", stores(tile.sub_rows / 16, tile.sub_cols / 16));
+}
+
 KernelId product_kernel(const Weight& weight,
                         const MatrixTile& tile,
                         uint32_t terms,
@@ -112,25 +134,8 @@ void merge_parts(WgpuBackend& backend, const LinearArgs& args, const View& parts
 KernelId linear_matrix_kernel(const MatrixTile& tile, uint32_t terms, uint32_t round) {
   KernelId kernel{"linear_matrix"};
   define_matrix(kernel, tile, terms);
-  const auto give = [&](const char* name, std::string text) {
-    kernel.substitutions.emplace_back(name, std::move(text));
-  };
-  const auto sweeps = [&](uint32_t rows, const char* line) {
-    return matrix_sweeps(tile, rows,
-                         [&](uint32_t i) { return fmt::format(fmt::runtime(line), i); });
-  };
-  const uint32_t x_rows = tile.rows * terms;
-  give("ROUND", std::to_string(round));
-  give("SCALES", sweeps(tile.cols, "  let scale_{0} = w_scale(o0 + row + {0}u * kSweep);\n"));
-  give("LOADS",
-       sweeps(
-           x_rows,
-           "        let x_{0} = x[x_at + {0}u * kSweep % kRows * x_pitch + {0}u * kSweep / kRows * "
-           "x_plane];\n") +
-           sweeps(tile.cols, "        let w_{0} = w[w_at + {0}u * kSweep * w_pitch];\n"));
-  give("PUTS", sweeps(x_rows, "        put(row + {0}u * kSweep, piece, x_{0});\n") +
-                   sweeps(tile.cols, "        put_w(row + {0}u * kSweep, k, w_{0}, scale_{0});\n"));
-  give("STORES", stores(tile.sub_rows / 16, tile.sub_cols / 16));
+  kernel.substitutions.emplace_back("ROUND", std::to_string(round));
+  kernel.unroll = [tile, terms](KernelId& full) { unroll_linear(full, tile, terms); };
   return kernel;
 }
 

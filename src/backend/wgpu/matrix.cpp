@@ -94,7 +94,7 @@ uint32_t matrix_round(uint32_t columns) {
   return std::min(1u << std::countr_zero(columns / kMatrixStep), kLongest);
 }
 
-void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms, uint32_t w_apart) {
+void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms) {
   const uint32_t tiles = (tile.rows * terms + tile.cols) * kTileRowBytes;
   const uint32_t patches = tile.subgroups() * 16 * (tile.sub_cols + 4) * 4;
   kernel.defines.insert(kernel.defines.end(), {"SUBGROUPS", "SUBGROUP_MATRIX"});
@@ -108,8 +108,11 @@ void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms, uin
   give("COLS", std::to_string(tile.cols));
   give("SUB_ROWS", std::to_string(tile.sub_rows));
   give("SUB_COLS", std::to_string(tile.sub_cols));
-  give("SUMS", sums(tile.sub_rows / 16, tile.sub_cols / 16));
-  give("PRODUCTS", products(tile, terms, w_apart));
+}
+
+void unroll_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms, uint32_t w_apart) {
+  kernel.substitutions.emplace_back("SUMS", sums(tile.sub_rows / 16, tile.sub_cols / 16));
+  kernel.substitutions.emplace_back("PRODUCTS", products(tile, terms, w_apart));
 }
 
 bool is_matrix_term(const View& x) {

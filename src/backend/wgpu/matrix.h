@@ -32,10 +32,11 @@ bool has_matrix_cores(const Limits& limits);
 /// Whether a weight suits them: BF16 or F16 in 16-byte groups, pieces of at least a tile's columns.
 bool can_use_matrix(const Weight& weight);
 
-/// Gives the texts of matrix_tile.wgsl, the sizes of the tile, and, unrolled, SUMS (accumulators of
-/// zeros) and PRODUCTS (of one step, from x_tile and w_tile in `halves`). The weight rows of a
-/// subgroup's matrices begin `w_apart` from each other.
-void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms, uint32_t w_apart = 16);
+/// Gives the texts of matrix_tile.wgsl and the sizes of the tile.
+void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms);
+/// Gives SUMS (accumulators of zeros) and PRODUCTS (of one step, from x_tile and w_tile in
+/// `halves`). The weight rows of a subgroup's matrices begin `w_apart` from each other.
+void unroll_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms, uint32_t w_apart = 16);
 
 /// A line of a kernel for each sweep in which all threads move eight columns of `rows` tile rows.
 std::string matrix_sweeps(const MatrixTile& tile,

@@ -7,11 +7,9 @@
 namespace candela::wgpu {
 namespace {
 
-constexpr uint32_t kPairs = 64;
-
 /// Pairs and rows of weights (gate and up together) of a workgroup.
-MatrixTile tile_of(uint32_t terms) {
-  return terms == 1 ? MatrixTile{kPairs, 256, 64, 32} : MatrixTile{kPairs, 128, 32, 32};
+MatrixTile tile_of(const MoeRun& run) {
+  return run.precision == Precision::Exact ? kMoeExactTile : kMoeFastTile;
 }
 
 struct MatrixParams {
@@ -24,7 +22,6 @@ struct Product {
   KernelId kernel;
   MatrixParams params{};
   MatrixTerms x;
-  uint32_t terms;
 };
 
 Product product(const MoeRun& run,
@@ -34,10 +31,10 @@ Product product(const MoeRun& run,
                 uint32_t rows,
                 bool gate_up) {
   Product made;
-  made.terms = run.precision == Precision::Exact ? 2 : 1;
+  const uint32_t terms = run.precision == Precision::Exact ? 2 : 1;
   made.params.cols = narrow_u32(x.dim(1), "the columns of an expert");
-  made.kernel = moe_matrix_kernel(made.terms, gate_up, made.params.cols);
-  made.x = matrix_terms(backend, x, made.terms, 1);
+  made.kernel = moe_matrix_kernel(tile_of(run), terms, gate_up, made.params.cols);
+  made.x = matrix_terms(backend, x, terms, 1);
   made.params.k = run.k;
   made.params.rows = rows;
   made.params.pitch = made.x.pitch;
@@ -47,12 +44,8 @@ Product product(const MoeRun& run,
   return made;
 }
 
-}  // namespace
-
-KernelId moe_matrix_kernel(uint32_t terms, bool gate_up, uint32_t cols) {
-  const MatrixTile tile = tile_of(terms);
-  KernelId kernel{"moe_matrix"};
-  define_matrix(kernel, tile, terms, gate_up ? tile.cols / 2 : 16);
+/// Each thread brings rows of x and of weights; the rows of up come after those of gate.
+void unroll_experts(KernelId& kernel, const MatrixTile& tile, uint32_t terms, bool gate_up) {
   const auto give = [&](const char* name, std::string text) {
     kernel.substitutions.emplace_back(name, std::move(text));
   };
@@ -63,7 +56,7 @@ KernelId moe_matrix_kernel(uint32_t terms, bool gate_up, uint32_t cols) {
     });
   };
   const uint32_t x_rows = tile.rows * terms;
-  give("ROUND", std::to_string(matrix_round((cols + kMatrixStep - 1) / kMatrixStep * kMatrixStep)));
+  unroll_matrix(kernel, tile, terms, gate_up ? tile.cols / 2 : 16);
   give("STARTS",
        sweeps(x_rows, "  let x_start_{0} = x_start(tile, row + {0}u * kSweep);\n") +
            sweeps(tile.cols,
@@ -73,6 +66,15 @@ KernelId moe_matrix_kernel(uint32_t terms, bool gate_up, uint32_t cols) {
                     sweeps(tile.cols, "      let w_{0} = {1}[w_start_{0} + w_at];\n"));
   give("PUTS", sweeps(x_rows, "      put(row + {0}u * kSweep, piece, x_{0});\n") +
                    sweeps(tile.cols, "      put_w(row + {0}u * kSweep, k, w_{0}, scale_{0});\n"));
+}
+
+}  // namespace
+
+KernelId moe_matrix_kernel(const MatrixTile& tile, uint32_t terms, bool gate_up, uint32_t cols) {
+  KernelId kernel{"moe_matrix"};
+  define_matrix(kernel, tile, terms);
+  const uint32_t steps = (cols + kMatrixStep - 1) / kMatrixStep;
+  kernel.substitutions.emplace_back("ROUND", std::to_string(matrix_round(steps * kMatrixStep)));
   if (cols % kMatrixStep != 0) {
     kernel.defines.emplace_back("TAIL");
   }
@@ -82,6 +84,9 @@ KernelId moe_matrix_kernel(uint32_t terms, bool gate_up, uint32_t cols) {
   if (gate_up) {
     kernel.defines.emplace_back("GATE_UP");
   }
+  kernel.unroll = [tile, terms, gate_up](KernelId& full) {
+    unroll_experts(full, tile, terms, gate_up);
+  };
   return kernel;
 }
 
@@ -91,7 +96,8 @@ bool moe_has_matrix(const MoeRun& run) {
 }
 
 void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y) {
-  const MoePlan plan = moe_plan(run, backend, kPairs);
+  const MatrixTile tile = tile_of(run);
+  const MoePlan plan = moe_plan(run, backend, tile.rows);
   const View act = temporary(backend, Shape{run.pairs, run.inner});
   Product wide = product(run, backend, plan, run.x, run.inner, true);
   wide.params.w_stride = run.gate.stride;
@@ -105,8 +111,7 @@ void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y) {
                                        {both.gate_segment, both.begin, both.end, both.gate_start});
     const View up = matrix_exponents(backend, run.up_view, run.up,
                                      {both.up_segment, both.begin, both.end, both.up_start});
-    run.stream.dispatch(wide.kernel,
-                        grid_for(moe_blocks(run.inner, tile_of(wide.terms).cols / 2) * plan.tiles),
+    run.stream.dispatch(wide.kernel, grid_for(moe_blocks(run.inner, tile.cols / 2) * plan.tiles),
                         wide.params,
                         {whole_in(wide.x.values), whole_in(wide.x.exponents),
                          in(run.gate_view, both.gate_segment), whole_in(gate), whole_in(plan.view),
@@ -123,8 +128,7 @@ void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y) {
     narrow.params.w_start = piece.start;
     const View down = matrix_exponents(backend, run.down_view, run.down, piece);
     run.stream.dispatch(
-        narrow.kernel, grid_for(moe_blocks(run.hidden, tile_of(narrow.terms).cols) * plan.tiles),
-        narrow.params,
+        narrow.kernel, grid_for(moe_blocks(run.hidden, tile.cols) * plan.tiles), narrow.params,
         {whole_in(narrow.x.values), whole_in(narrow.x.exponents), in(run.down_view, piece.segment),
          whole_in(down), whole_in(plan.view), whole_out(part)});
   }

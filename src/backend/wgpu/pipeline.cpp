@@ -38,7 +38,7 @@ WGPUBindGroupLayoutEntry storage_entry(uint32_t binding, bool written) {
 
 /// Adds what holds for every kernel on this device: see Pipelines.
 KernelId with_device_defines(Context& context, const KernelId& kernel) {
-  KernelId full = kernel;
+  KernelId full = unrolled(kernel);
   const auto add = [&](const char* name) {
     if (std::find(full.defines.begin(), full.defines.end(), name) == full.defines.end()) {
       full.defines.emplace_back(name);
@@ -56,6 +56,14 @@ KernelId with_device_defines(Context& context, const KernelId& kernel) {
 }
 
 }  // namespace
+
+KernelId unrolled(const KernelId& kernel) {
+  KernelId full{kernel.name, kernel.defines, kernel.substitutions};
+  if (kernel.unroll) {
+    kernel.unroll(full);
+  }
+  return full;
+}
 
 std::string describe(const KernelId& kernel) {
   std::string text = kernel.name;

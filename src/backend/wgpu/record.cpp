@@ -1,5 +1,6 @@
 #include "backend/wgpu/record.h"
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -39,6 +40,19 @@ std::vector<std::byte> contents(Stream& stream, const Operand& operand) {
   return bytes;
 }
 
+/// Line breaks of a substitution, which a recording keeps in a line: no kernel has this character.
+constexpr char kBreak = '\\';
+
+std::string in_one_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', kBreak);
+  return text;
+}
+
+std::string from_one_line(std::string text) {
+  std::replace(text.begin(), text.end(), kBreak, '\n');
+  return text;
+}
+
 struct Recorded {
   std::string kernel;
   KernelId id{""};
@@ -62,7 +76,8 @@ Recorded parse(const fs::path& folder) {
       recorded.id.defines.push_back(value);
     } else if (key == "substitute") {
       const size_t at = line.find(value) + value.size() + 1;
-      recorded.id.substitutions.emplace_back(value, at < line.size() ? line.substr(at) : "");
+      recorded.id.substitutions.emplace_back(
+          value, at < line.size() ? from_one_line(line.substr(at)) : "");
     } else if (key == "grid") {
       std::istringstream numbers(line.substr(5));
       numbers >> recorded.grid.x >> recorded.grid.y >> recorded.grid.z;
@@ -100,8 +115,8 @@ void Recorder::before(Stream& stream,
   for (const std::string& define : kernel.defines) {
     text += fmt::format("define {}\n", define);
   }
-  for (const auto& [name, value] : kernel.substitutions) {
-    text += fmt::format("substitute {} {}\n", name, value);
+  for (const auto& [name, value] : unrolled(kernel).substitutions) {
+    text += fmt::format("substitute {} {}\n", name, in_one_line(value));
   }
   for (size_t i = 0; i < operands.size(); ++i) {
     text += operands[i].written ? "operand written\n" : "operand read\n";
