@@ -209,7 +209,7 @@ std::map<std::string, Axes> matrix_kernels() {
 
 std::vector<Variant> moe_matrix_variants() {
   std::vector<Variant> variants;
-  for (const MatrixTile& tile : {kMoeFastTile, kMoeExactTile, kMoeFewTile}) {
+  for (const MatrixTile& tile : {kMoeFastTile, kMoeExactTile}) {
     for (const bool gate_up : {false, true}) {
       for (const uint32_t cols : {72u, 2048u}) {
         const KernelId kernel = unrolled(

@@ -54,11 +54,9 @@ void moe_many(const MoeRun& run, WgpuBackend& backend, const View& y);
 /// The same on matrix cores, for BF16 weights. The class decides between one term of x and two.
 bool moe_has_matrix(const MoeRun& run);
 void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y);
-/// Pairs and rows of weights of a workgroup: with one term of x, with two, and with two of few
-/// tokens.
+/// Pairs and rows of weights of a workgroup: with one term of x, with two.
 inline constexpr MatrixTile kMoeFastTile{64, 256, 64, 32};
 inline constexpr MatrixTile kMoeExactTile{64, 128, 32, 32};
-inline constexpr MatrixTile kMoeFewTile{32, 128, 32, 32};
 /// Its kernel for one or two terms of x with so many columns.
 KernelId moe_matrix_kernel(const MatrixTile& tile, uint32_t terms, bool gate_up, uint32_t cols);
 
