@@ -133,12 +133,18 @@ class Bench {
  private:
   const Counters& counters() const { return model_.device().counters(); }
 
-  /// One warm-up, then the repetitions that count.
+  /// Warm-ups until the device has reached its clock, then the repetitions that count.
   template <typename Body>
   void repeat(const Body& body) {
-    for (int i = -1; i < flags_.repetitions; ++i) {
+    constexpr double kWarmSeconds = 0.5;
+    const engine::Stopwatch watch;
+    do {
       throw_if_interrupted();
-      body(i >= 0);
+      body(false);
+    } while (watch.seconds() < kWarmSeconds);
+    for (int i = 0; i < flags_.repetitions; ++i) {
+      throw_if_interrupted();
+      body(true);
     }
   }
 
@@ -342,7 +348,7 @@ std::function<int()> setup_bench(CLI::App& app) {
   app.add_option("-b,--batch", flags->batches, "sequences together")
       ->delimiter(',')
       ->check(CLI::Range(1, 4096));
-  app.add_option("-r,--repetitions", flags->repetitions, "after one warm-up")
+  app.add_option("-r,--repetitions", flags->repetitions, "after half a second of warm-up")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   app.add_option("--prefill-chunk", flags->chunk, "prompt tokens a forward pass")
