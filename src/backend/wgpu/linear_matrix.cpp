@@ -14,6 +14,7 @@ namespace {
 
 /// Columns after which exact sums leave the matrix cores.
 constexpr uint32_t kExactSlice = 512;
+
 struct MatrixParams {
   uint32_t rows, cols, pitch, padded_rows, row_begin, row_count, w_start, w_stride, slice, split,
       splits;
