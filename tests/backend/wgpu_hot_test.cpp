@@ -250,7 +250,7 @@ TEST_P(WgpuHot, Moe) {
       }
       std::vector<uint32_t> chosen;
       for (int64_t i = 0; i < tokens * k; ++i) {
-        chosen.push_back(uint32_t(i / k * 5 + i % k * 4) % experts);
+        chosen.push_back(static_cast<uint32_t>((i / k * 5 + i % k * 4) % experts));
       }
       const Twin x = random({tokens, hidden});
       const Twin ids_of = ids({tokens, k}, chosen);
@@ -282,7 +282,7 @@ TEST_P(WgpuHot, MoeOfATokenDoesNotDependOnItsNeighbours) {
   const auto result = [&](int64_t place, uint32_t step) {
     std::vector<uint32_t> chosen;
     for (int64_t t = 0; t < tokens; ++t) {
-      const uint32_t first = t == place ? 1 : (1 + uint32_t(t) * step) % experts;
+      const auto first = static_cast<uint32_t>(t == place ? 1 : (1 + t * step) % experts);
       chosen.insert(chosen.end(), {first, (first + 2) % uint32_t(experts)});
     }
     const Twin x = random({tokens, hidden});
