@@ -7,6 +7,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   # False alarms in std::string of g++ 12 at -O2 and above (GCC bug 105651).
   target_compile_options(candela_options INTERFACE -Wno-restrict)
 endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # std::stable_sort of libstdc++ 12 calls what the standard has deprecated since.
+  target_compile_options(candela_options INTERFACE -Wno-deprecated-declarations)
+endif()
 if(CANDELA_WERROR)
   target_compile_options(candela_options INTERFACE -Werror)
 endif()

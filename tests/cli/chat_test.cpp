@@ -212,6 +212,8 @@ TEST_F(Terminal, CtrlCAtThePromptLeavesTheSecondTime) {
 TEST_F(Terminal, CtrlDLeavesAtOnce) {
   wait_for_prompt();
   type(kCtrlC);
+  // What is typed before this line is thrown away with the one that Ctrl+C ended.
+  program_.wait_for_output("Ctrl+C again or Ctrl+D leaves");
   wait_for_prompt();
   type(kCtrlD);
   EXPECT_EQ(program_.finish().code, 0);
