@@ -166,7 +166,10 @@ TEST_F(LongRun, TerminateEndsAChatThatWaits) {
 /// `chat` as a person has it: keys go in, and prompt, echo, notes and answers come out.
 class Terminal : public LongRun {
  protected:
-  void wait_for_prompt() { program_.wait_for_output("> "); }
+  void wait_for_prompt() {
+    program_.wait_for_output("> ");
+    program_.wait_for_raw_mode();
+  }
   void type(std::string_view keys) { program_.write(keys); }
 
   static constexpr const char* kCtrlC = "\x03";

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <array>
@@ -190,6 +191,18 @@ bool Program::read_some(int timeout_ms) {
     }
   }
   return true;
+}
+
+void Program::wait_for_raw_mode() {
+  const double end = now() + 20.0;
+  termios state{};
+  while (::tcgetattr(out_, &state) == 0 && (state.c_lflag & ICANON) != 0) {
+    if (now() > end) {
+      ADD_FAILURE() << "the program does not read keys; stdout: " << result_.out;
+      return;
+    }
+    read_some(1);
+  }
 }
 
 void Program::wait_for_output(std::string_view part) {

@@ -44,6 +44,9 @@ class Program {
   /// Waits until `part` stands in what it has written to stdout, behind what was waited for before;
   /// fails the test after 20 s.
   void wait_for_output(std::string_view part);
+  /// Until the program reads single keys from its terminal: before, lines are echoed and Ctrl+D may
+  /// be lost.
+  void wait_for_raw_mode();
   void signal(int number) const;
   /// Stops reading its stdout, as `head` does.
   void close_output();

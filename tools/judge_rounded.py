@@ -1,0 +1,108 @@
+"""Judges what is rounded on purpose, the fast class and the BF16 and Q8 caches, by the goldens.
+
+    python3 tools/judge_rounded.py PROGRAM --device cpu|wgpu [--webgpu dawn|wgpu-native]
+
+Named cases keep their greedy tokens. In the nearest of them the logits stay within a share of
+`bf16_dev`, which is how far a model whose every op is rounded to BF16 is off: a quarter of it with a
+BF16 cache, half with BF16 activations (the CPU's fast class), all of it with a Q8_0 cache, whose blocks
+are as long as the small checkpoints' heads. Cases that are not named have choices between two experts
+or two tokens that such rounding turns over. Uses the goldens that CANDELA_ORACLE names, else the
+project's slim ones.
+"""
+import argparse
+import glob
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import judge_goldens
+
+TEXT = {"text.long"}
+PLAIN = {"tiny_qwen3.basic", "tiny_qwen3.nothink", "tiny_qwen3.raw", "tiny_qwen3.batch"}
+EXPERTS = {"tiny_qwen3_moe.nothink", "tiny_qwen3_moe.raw"}
+NEAR = {"text.batch", "tiny_qwen3.basic", "tiny_qwen3.nothink", "tiny_qwen3_moe.nothink"}
+
+# (arguments of trace, cases that keep their tokens, cases with near logits, share of bf16_dev)
+MODES = [
+    (["--precision", "fast", "--kv-type", "f32"],
+     TEXT | PLAIN | EXPERTS | {"text.batch", "tiny_qwen3_moe.basic", "tiny_qwen3_moe.batch"},
+     NEAR | {"tiny_qwen3.raw", "tiny_qwen3_moe.basic", "tiny_qwen3_moe.raw"}, 0.5),
+    (["--precision", "exact", "--kv-type", "bf16"],
+     TEXT | PLAIN | EXPERTS | {"text.basic", "text.eos", "text.batch", "tiny_qwen3_moe.basic"},
+     NEAR | {"tiny_qwen3_moe.basic"}, 0.25),
+    (["--precision", "exact", "--kv-type", "q8"],
+     TEXT | PLAIN | EXPERTS | {"text.basic", "tiny_qwen3_moe.batch"},
+     {"text.basic", "text.long", "tiny_qwen3.basic", "tiny_qwen3.nothink", "tiny_qwen3.raw"}, 1.0),
+]
+
+
+def faults(case, got, gold, tokens, near, share):
+    """Clear texts of what is wrong with one case."""
+    import numpy as np
+    for entry in case["arrays"]:
+        name, key = entry["name"], entry["key"]
+        if name == "greedy_tokens" and case["id"] in tokens:
+            if not np.array_equal(got[key], gold[key]):
+                yield f"{key}: {got[key].tolist()} for {gold[key].tolist()}"
+        if name in ("logits", "last_logits") and case["id"] in near:
+            off = float(np.abs(got[key].astype(float) - gold[key].astype(float)).max())
+            if not off <= share * entry["bf16_dev"]:
+                yield f"{key}: off by {off:.3g}, more than {share} x {entry['bf16_dev']}"
+
+
+def judge(program, device, mode, model, index, prefix):
+    """Judges all cases of a checkpoint in one mode; returns (cases judged, cases failed)."""
+    from oracle import compare
+    options, tokens, near, share = mode
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([program, "trace", model, "--index", index, "--case", prefix, "-o", folder,
+                        *device, *options], check=True)
+        got = {}
+        for path in glob.glob(os.path.join(folder, "*.safetensors")):
+            got.update(compare.load(path))
+    judged = failed = 0
+    with open(index, encoding="utf-8") as f:
+        cases = [c for c in json.load(f)["cases"] if c["id"].startswith(prefix)]
+    for case in cases:
+        if case["id"] not in tokens | near:
+            continue
+        gold = compare.load(os.path.join(os.path.dirname(index), case["file"]))
+        wrong = list(faults(case, got, gold, tokens, near, share))
+        judged += 1
+        failed += bool(wrong)
+        for text in wrong:
+            print(f"FAIL {' '.join(options)}: {text}")
+    return judged, failed
+
+
+def main():
+    python = judge_goldens.python_with_numpy()
+    if python != sys.executable:
+        os.execv(python, [python, *sys.argv])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("program")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--webgpu")
+    args = parser.parse_args()
+    device = ["--device", args.device] + (["--webgpu", args.webgpu] if args.webgpu else [])
+    omni, omni_index, plain, plain_index, _ = judge_goldens.layout(
+        os.environ.get("CANDELA_ORACLE") or None)
+    judged = failed = expected = 0
+    for mode in MODES:
+        expected += len(mode[1] | mode[2])
+        for model, index, prefix in ((omni, omni_index, "text."),
+                                     (os.path.join(plain, "tiny_qwen3"), plain_index, "tiny_qwen3."),
+                                     (os.path.join(plain, "tiny_qwen3_moe"), plain_index,
+                                      "tiny_qwen3_moe.")):
+            now = judge(args.program, device, mode, model, index, prefix)
+            judged += now[0]
+            failed += now[1]
+    print(f"{judged} of {expected} cases judged, {failed} failed")
+    sys.exit(1 if failed or judged != expected else 0)
+
+
+if __name__ == "__main__":
+    main()
