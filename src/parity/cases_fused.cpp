@@ -328,6 +328,8 @@ void add_moe_block(Table& table) {
       add("odd", dtype, {1, 3, 7, 33, 17}, true);
     }
   }
+  // Large enough for sizes in a kernel's text.
+  add("wide", DType::BF16, {1, 4, 16, 256, 512}, true);
   add("many_experts", DType::BF16, {1, 7, 256, 8, 16}, true);
   add("too_many_experts", DType::BF16, {1, 7, 300, 8, 16}, false);
 }

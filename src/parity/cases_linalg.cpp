@@ -125,6 +125,9 @@ void add_linear(Table& table) {
   }
   table.push_back(
       linear_case("BF16/many_outputs", {normal({1, 8}, 11), weight(66001, 8, DType::BF16)}));
+  // Large enough for sizes in a kernel's text, and for its longest rounds.
+  table.push_back(
+      linear_case("BF16/many_columns", {normal({1, 2048}, 25), weight(131, 2048, DType::BF16)}));
   Case deep = linear_case("BF16/rank3", {normal({6, 10}, 12), weight(7, 10, DType::BF16)});
   deep.run = [](const Tensors& t, const Device&) {
     return Tensors{linear(t[0].reshape({2, 3, 10}), t[1])};

@@ -103,6 +103,12 @@ void WgpuBackend::linear_rows(const LinearArgs& args,
     kernel.substitutions.emplace_back("ROWS", std::to_string(rows_at_once(xr.rows)));
     kernel.substitutions.emplace_back("TEAM", std::to_string(team));
     define_subgroups(kernel, limits(), team);
+    define_round(kernel, weight.cols, team, xr.rows == 1 ? 8 : 1);
+    define_sizes(kernel, has_fixed_sizes(weight),
+                 {{"COLS", "params.cols", weight.cols},
+                  {"ROW_COUNT", "params.row_count", weight.rows},
+                  {"W_START", "params.w_start", 0},
+                  {"W_STRIDE", "params.w_stride", weight.stride}});
   }
   std::vector<Operand> operands{whole_in(x), Operand{}, whole_out(y)};
   bind_extras(*this, args, kernel, params, operands);

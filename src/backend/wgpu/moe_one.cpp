@@ -8,7 +8,14 @@
 namespace candela::wgpu {
 namespace {
 
-constexpr int64_t kMostExperts = 256;  // that a workgroup ranks
+/// That a workgroup ranks: a bit of 32 for each that a lane looks at.
+int64_t most_experts(const Limits& limits) {
+  return use_subgroups(limits) ? std::min<int64_t>(256, 32 * int64_t{limits.subgroup_min}) : 256;
+}
+
+/// Steps that a thread makes in an unrolled loop: more take registers from the loads of other threads.
+constexpr uint32_t kGateUpRound = 2;
+constexpr uint32_t kDownRound = 4;
 
 struct GateUpParams {
   uint32_t experts, k, hidden, inner;
@@ -54,7 +61,7 @@ struct OneToken {
   const Limits& limits() const { return backend.limits(); }
   uint32_t lanes() const { return 256 / rows_a_workgroup(limits()); }
   bool fits(const View& y) const {
-    return args.x.dim(0) == 1 && args.router.dim(0) <= kMostExperts && gate.is_whole() &&
+    return args.x.dim(0) == 1 && args.router.dim(0) <= most_experts(limits()) && gate.is_whole() &&
            up.is_whole() && down.is_whole() && gate.dtype == up.dtype &&
            norm_by_eights(args.norm_weight) && rows_of(args.x).vec4() && y.dtype == DType::F32 &&
            y.layout.is_contiguous() && args.gate.dim(1) > 0;
@@ -86,6 +93,15 @@ void gate_up(const OneToken& one) {
                             offset(one.act),
                             offset(one.route),
                             args.norm_eps};
+  define_round(kernel, params.hidden, team, kGateUpRound);
+  define_sizes(kernel, has_fixed_sizes(one.gate) && has_fixed_sizes(one.up),
+               {{"EXPERTS", "params.experts", params.experts},
+                {"K", "params.k", params.k},
+                {"HIDDEN", "params.hidden", params.hidden},
+                {"INNER", "params.inner", params.inner},
+                {"GATE_START", "params.gate_start", params.gate_start},
+                {"UP_START", "params.up_start", params.up_start},
+                {"W_STRIDE", "params.w_stride", params.w_stride}});
   one.backend.stream().dispatch(
       kernel, grid_for(blocks(params.inner, 256 / team) * params.k), params,
       {whole_in(args.x), whole_in(args.norm_weight), whole_in(one.logits), in(args.gate),
@@ -107,6 +123,13 @@ void down(const OneToken& one, const View& y) {
                           one.down.stride,
                           offset(one.args.x),
                           offset(y)};
+  define_round(kernel, params.inner, one.lanes(), kDownRound);
+  define_sizes(kernel, has_fixed_sizes(one.down),
+               {{"K", "params.k", params.k},
+                {"HIDDEN", "params.hidden", params.hidden},
+                {"INNER", "params.inner", params.inner},
+                {"W_START", "params.w_start", params.w_start},
+                {"W_STRIDE", "params.w_stride", params.w_stride}});
   one.backend.stream().dispatch(kernel, grid_for(blocks(params.hidden, rows)), params,
                                 {whole_in(one.act), whole_in(one.route), in(one.args.down),
                                  whole_in(one.args.x), whole_out(y)});

@@ -145,6 +145,27 @@ void define_subgroups(KernelId& kernel, const Limits& limits, uint32_t team) {
   }
 }
 
+void define_sizes(KernelId& kernel, bool fixed, std::initializer_list<SizeText> sizes) {
+  for (const SizeText& size : sizes) {
+    kernel.substitutions.emplace_back(size.name,
+                                      fixed ? std::to_string(size.value) + "u" : size.field);
+  }
+}
+
+bool has_fixed_sizes(const Weight& weight) {
+  constexpr uint64_t kLarge = 1 << 18;
+  return weight.is_whole() && weight.pieces[0].start == 0 &&
+         uint64_t{weight.rows} * weight.cols >= kLarge;
+}
+
+void define_round(KernelId& kernel, uint32_t cols, uint32_t team, uint32_t longest) {
+  uint32_t round = longest;
+  while (round > 1 && cols % (round * team * 8) != 0) {
+    --round;
+  }
+  kernel.substitutions.emplace_back("ROUND", std::to_string(round));
+}
+
 bool norm_by_eights(const View& weight) {
   return weight.layout.is_contiguous() && !weight.storage->is_segmented() &&
          ((weight.dtype == DType::BF16 && weight.layout.offset % 8 == 0) ||

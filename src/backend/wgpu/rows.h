@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -92,6 +93,20 @@ Weight weight_rows(const View& weight, const char* op);
 
 /// Adds the define of weight.wgsl that names the dtype.
 void define_weight(KernelId& kernel, DType dtype, bool vec4);
+/// A size that a kernel's text names {{name}}: a number, or else `field`, where its params hold it.
+struct SizeText {
+  const char* name;
+  const char* field;
+  uint32_t value;
+};
+/// Gives a kernel its sizes: as numbers if `fixed`, which spares it the wait for its params. Part of a
+/// pipeline's key, so only for sizes of large weights, of which a model has few.
+void define_sizes(KernelId& kernel, bool fixed, std::initializer_list<SizeText> sizes);
+/// Whether a weight is so large, and lies so, that its sizes may be fixed.
+bool has_fixed_sizes(const Weight& weight);
+/// {{ROUND}}: steps of eight columns that each thread of a team makes in a loop of fixed length, at most
+/// `longest`; they divide the columns.
+void define_round(KernelId& kernel, uint32_t cols, uint32_t team, uint32_t longest);
 /// Whether norm8.wgsl can read this norm weight.
 bool norm_by_eights(const View& weight);
 /// The texts that kernels with two weights put into their bindings: W_TYPE, W_READ, X_TYPE.

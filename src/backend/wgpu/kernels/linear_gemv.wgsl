@@ -6,12 +6,16 @@
 // A weight row is read by {{TEAM}} threads, one subgroup or, under COMBINE, perhaps several: short
 // matrices need the parallelism. Workgroup 256. Shared: 2 x ROWS x (subgroups: 256 B; else 1 KiB).
 // Sums in F32. Grid: linear over blocks of weight rows and blocks of x rows.
+// Sizes of large weights are numbers in this text ({{COLS}}, {{ROW_COUNT}}, {{W_START}}, {{W_STRIDE}}), so
+// that the first weights are on their way before params arrive; of others, fields of params. A thread
+// makes {{ROUND}} steps in a loop that compilers unroll; the columns are a multiple of all its threads'.
 //:include common
 //:include weight
 //:include linear_io
 
 const kRows = {{ROWS}}u;
 const kTeam = {{TEAM}}u;
+const kRound = {{ROUND}}u;
 //:if HAS_NORM
 const kSums = 2u * kRows;  // products, then squares
 //:else
@@ -40,30 +44,35 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
 //:else
         @builtin(local_invocation_index) thread: u32) {
 //:end
+  let cols = {{COLS}};
+  let row_count = {{ROW_COUNT}};
   let team = thread / kTeam;
   let member = thread % kTeam;
   const rows_a_group = 256u / kTeam;
-  let blocks = (params.row_count + rows_a_group - 1u) / rows_a_group;
+  let blocks = (row_count + rows_a_group - 1u) / rows_a_group;
   let index = workgroup_index(group, groups);
   let row = (index % blocks) * rows_a_group + team;
   let t0 = (index / blocks) * kRows;
   // Rows past the end repeat the last one: barriers and subgroup sums need every thread.
-  let start = params.w_start + min(row, params.row_count - 1u) * params.w_stride;
+  let start = {{W_START}} + min(row, row_count - 1u) * {{W_STRIDE}};
   var sums: array<f32, kSums>;
   for (var j = 0u; j < kSums; j++) {
     sums[j] = 0.0;
   }
-  for (var k = member * 8u; k < params.cols; k += kTeam * 8u) {
-    var w = weight8(0u, start, k, params.cols);
+  for (var first = member * 8u; first < cols; first += kRound * kTeam * 8u) {
+    for (var i = 0u; i < kRound; i++) {
+      let k = first + i * kTeam * 8u;
+      var w = weight8(0u, start, k, cols);
 //:if HAS_NORM
-    let scale = norm8(params.norm_offset + k);
-    w = Eight(w.lo * scale.lo, w.hi * scale.hi);
+      let scale = norm8(params.norm_offset + k);
+      w = Eight(w.lo * scale.lo, w.hi * scale.hi);
 //:end
-    for (var j = 0u; j < kRows; j++) {
-      let v = x8(min(t0 + j, params.rows - 1u), k);
-      sums[j] += dot8(w, v);
-      if (kSums > kRows) {
-        sums[kSums - kRows + j] += dot8(v, v);
+      for (var j = 0u; j < kRows; j++) {
+        let v = x8(min(t0 + j, params.rows - 1u), k);
+        sums[j] += dot8(w, v);
+        if (kSums > kRows) {
+          sums[kSums - kRows + j] += dot8(v, v);
+        }
       }
     }
   }
@@ -100,12 +109,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     sums[j] = partial[j * 256u + thread];
   }
 //:end
-  if (member == 0u && row < params.row_count) {
+  if (member == 0u && row < row_count) {
     for (var j = 0u; j < kRows; j++) {
       if (t0 + j < params.rows) {
         var sum = sums[j];
         if (kSums > kRows) {
-          sum /= sqrt(sums[kSums - kRows + j] / f32(params.cols) + params.norm_eps);
+          sum /= sqrt(sums[kSums - kRows + j] / f32(cols) + params.norm_eps);
         }
         store(t0 + j, row, sum);
       }

@@ -3,7 +3,8 @@
 // x: f32 [k, inner]; down: [experts, hidden, inner] (W_*); residual, y: f32 [hidden].
 // A team of {{TEAM}} threads takes every (256 / TEAM)th j for {{ROWS}} rows h, whose loads are all in
 // flight; the teams' sums are added in a fixed order. Workgroup 256. Shared: 4 KiB. Sums in F32.
-// Grid: linear over blocks of rows.
+// Grid: linear over blocks of rows. {{HIDDEN}}, {{INNER}}, {{K}}, {{W_START}}, {{W_STRIDE}}, {{ROUND}}: see
+// linear_gemv.
 //:include common
 //:include weight
 
@@ -32,6 +33,7 @@ fn {{W_READ}}(which: u32, i: u32) -> {{W_TYPE}} {
 
 const kTeam = {{TEAM}}u;
 const kRows = {{ROWS}}u;
+const kRound = {{ROUND}}u;
 
 var<workgroup> partial: array<f32, kRows * 256u>;
 
@@ -48,20 +50,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
 //:else
         @builtin(local_invocation_index) thread: u32) {
 //:end
+  let hidden = {{HIDDEN}};
+  let inner = {{INNER}};
   let member = thread % kTeam;
   let h0 = workgroup_index(group, groups) * kRows;
   var sums: array<f32, kRows>;
   for (var r = 0u; r < kRows; r++) {
     sums[r] = 0.0;
   }
-  for (var j = thread / kTeam; j < params.k; j += 256u / kTeam) {
-    let expert = route[params.route_offset + j] * params.hidden;
-    let weight = bitcast<f32>(route[params.route_offset + params.k + j]);
-    for (var i = member * 8u; i < params.inner; i += kTeam * 8u) {
-      let v = x8(params.x_offset + j * params.inner, i, params.inner);
-      for (var r = 0u; r < kRows; r++) {
-        let start = params.w_start + (expert + min(h0 + r, params.hidden - 1u)) * params.w_stride;
-        sums[r] += weight * dot8(weight8(0u, start, i, params.inner), v);
+  for (var j = thread / kTeam; j < {{K}}; j += 256u / kTeam) {
+    let expert = route[params.route_offset + j] * hidden;
+    let weight = bitcast<f32>(route[params.route_offset + {{K}} + j]);
+    for (var first = member * 8u; first < inner; first += kRound * kTeam * 8u) {
+      for (var i = 0u; i < kRound; i++) {
+        let k = first + i * kTeam * 8u;
+        let v = x8(params.x_offset + j * inner, k, inner);
+        for (var r = 0u; r < kRows; r++) {
+          let start = {{W_START}} + (expert + min(h0 + r, hidden - 1u)) * {{W_STRIDE}};
+          sums[r] += weight * dot8(weight8(0u, start, k, inner), v);
+        }
       }
     }
   }
@@ -90,7 +97,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
 //:end
   workgroupBarrier();
   let h = h0 + thread;
-  if (thread < kRows && h < params.hidden) {
+  if (thread < kRows && h < hidden) {
     var sum = 0.0;
     for (var i = 0u; i < parts; i++) {
       sum += partial[thread * 256u + i];

@@ -1,11 +1,12 @@
 // moe_one_gate_up: routing and the first half of the experts for one token. act[j, r] =
 // silu(gate_e[r] . n) * (up_e[r] . n), n = x / sqrt(mean(x^2) + eps) * norm, for the k best experts
-// e = route[j] of the logits; ties go to the lower index. Every workgroup ranks the experts itself, by
-// counting the larger logits; the first one writes route: u32 [2, k], experts and the bits of their
-// F32 weights, softmax over all experts or, under NORMALIZE, over the chosen ones.
+// e = route[j] of the logits. Every workgroup ranks the experts itself; the first one writes route: u32
+// [2, k], experts and the bits of their F32 weights.
 // x: f32 [hidden], hidden a multiple of 8; norm: BF16 (NORM_BF16) or F32; logits: f32 [experts], at
 // most 256 experts, k <= 64; gate, up: [experts, inner, hidden] (W_*). One row of both matrices a team
-// of {{TEAM}} threads. Workgroup 256. Shared: 3.6 KiB. Sums in F32. Grid: linear, blocks of rows x k.
+// of {{TEAM}} threads. Workgroup 256. Shared: at most 4.6 KiB. Sums in F32. Grid: linear, blocks of rows x k.
+// {{HIDDEN}}, {{INNER}}, {{K}}, {{EXPERTS}}, {{GATE_START}}, {{UP_START}}, {{W_STRIDE}}, {{ROUND}}: see
+// linear_gemv.
 //:include common
 //:include weight
 
@@ -46,66 +47,13 @@ fn {{W_READ}}(which: u32, i: u32) -> {{W_TYPE}} {
 }
 
 const kTeam = {{TEAM}}u;
-const kLowest = -3.0e38;
+const kRound = {{ROUND}}u;
 
-var<workgroup> values: array<vec4<f32>, 64>;
-var<workgroup> ranks: array<atomic<u32>, 256>;
-var<workgroup> chosen: array<u32, 64>;
-var<workgroup> best: array<f32, 64>;
 var<workgroup> sums: array<vec3<f32>, {{SUMS}}>;
 
 //:include moe_io
 //:include norm8
-
-// Fills chosen and best with the k best experts, best first. Up to 128 experts have two threads each,
-// which look at half of the others.
-fn rank_experts(thread: u32) {
-  values[thread >> 2u][thread & 3u] =
-    select(kLowest, logits[params.logits_offset + min(thread, params.experts - 1u)],
-           thread < params.experts);
-  atomicStore(&ranks[thread], 0u);
-  workgroupBarrier();
-  let halves = select(1u, 2u, params.experts <= 128u);
-  let expert = select(thread, thread & 127u, halves == 2u);
-  let quads = (params.experts + 4u * halves - 1u) / (4u * halves);
-  let mine = values[expert >> 2u][expert & 3u];
-  var rank = 0u;
-  if (expert < params.experts) {
-    let first = select(0u, (thread >> 7u) * quads, halves == 2u);
-    for (var i = first; i < first + quads; i++) {
-      let other = values[i];
-      let index = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u);
-      let ahead = (other > vec4<f32>(mine)) |
-                  ((other == vec4<f32>(mine)) & (index < vec4<u32>(expert)));
-      let ones = select(vec4<u32>(0u), vec4<u32>(1u), ahead);
-      rank += ones.x + ones.y + ones.z + ones.w;
-    }
-    atomicAdd(&ranks[expert], rank);
-  }
-  workgroupBarrier();
-  rank = atomicLoad(&ranks[thread]);
-  if (thread < params.experts && rank < params.k) {
-    chosen[rank] = thread;
-    best[rank] = values[thread >> 2u][thread & 3u];
-  }
-  workgroupBarrier();
-}
-
-fn write_route(j: u32) {
-  var total = 0.0;
-//:if NORMALIZE
-  for (var i = 0u; i < params.k; i++) {
-    total += exp(max(best[i] - best[0], -80.0));
-  }
-//:else
-  for (var i = 0u; i < params.experts; i++) {
-    total += exp(max(values[i >> 2u][i & 3u] - best[0], -80.0));
-  }
-//:end
-  route[params.route_offset + j] = chosen[j];
-  route[params.route_offset + params.k + j] =
-    bitcast<u32>(exp(max(best[j] - best[0], -80.0)) / total);
-}
+//:include rank_experts
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>,
@@ -118,23 +66,33 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
 //:else
         @builtin(local_invocation_index) thread: u32) {
 //:end
-  rank_experts(thread);
+  let hidden = {{HIDDEN}};
+  let inner = {{INNER}};
   let team = thread / kTeam;
   let member = thread % kTeam;
   const rows_a_group = 256u / kTeam;
-  let blocks = (params.inner + rows_a_group - 1u) / rows_a_group;
+  let blocks = (inner + rows_a_group - 1u) / rows_a_group;
   let index = workgroup_index(group, groups);
-  let slot = min(index / blocks, params.k - 1u);
+  let slot = min(index / blocks, {{K}} - 1u);
+  let count = select(slot + 1u, {{K}}, index == 0u);
+//:if SUBGROUPS
+  let ranked = rank_experts(slot, count, thread, lane, lanes);
+//:else
+  let ranked = rank_experts(slot, count, thread);
+//:end
   let r = (index % blocks) * rows_a_group + team;
-  let at = (chosen[slot] * params.inner + min(r, params.inner - 1u)) * params.w_stride;
+  let at = (ranked.expert * inner + min(r, inner - 1u)) * {{W_STRIDE}};
   var sum = vec3<f32>(0.0);  // gate, up, squares
-  for (var k = member * 8u; k < params.hidden; k += kTeam * 8u) {
-    let g = weight8(0u, params.gate_start + at, k, params.hidden);
-    let u = weight8(1u, params.up_start + at, k, params.hidden);
-    let v = x8(params.x_offset, k, params.hidden);
-    let scale = norm8(params.norm_offset + k);
-    let n = Eight(v.lo * scale.lo, v.hi * scale.hi);
-    sum += vec3<f32>(dot8(g, n), dot8(u, n), dot8(v, v));
+  for (var first = member * 8u; first < hidden; first += kRound * kTeam * 8u) {
+    for (var i = 0u; i < kRound; i++) {
+      let k = first + i * kTeam * 8u;
+      let g = weight8(0u, {{GATE_START}} + at, k, hidden);
+      let u = weight8(1u, {{UP_START}} + at, k, hidden);
+      let v = x8(params.x_offset, k, hidden);
+      let scale = norm8(params.norm_offset + k);
+      let n = Eight(v.lo * scale.lo, v.hi * scale.hi);
+      sum += vec3<f32>(dot8(g, n), dot8(u, n), dot8(v, v));
+    }
   }
 //:if SUBGROUPS
   sum = subgroupAdd(sum);
@@ -156,11 +114,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   }
   sum = sums[thread];
 //:end
-  if (member == 0u && r < params.inner && index < blocks * params.k) {
-    let scale = 1.0 / sqrt(sum.z / f32(params.hidden) + params.eps);
-    act[params.act_offset + slot * params.inner + r] = silu(scale * sum.x) * scale * sum.y;
+  if (member == 0u && r < inner && index < blocks * {{K}}) {
+    let scale = 1.0 / sqrt(sum.z / f32(hidden) + params.eps);
+    act[params.act_offset + slot * inner + r] = silu(scale * sum.x) * scale * sum.y;
   }
-  if (index == 0u && thread < params.k) {
-    write_route(thread);
+  if (index == 0u && thread < {{K}}) {
+    route[params.route_offset + thread] = ranked.own;
+    route[params.route_offset + {{K}} + thread] = bitcast<u32>(ranked.weight);
   }
 }
