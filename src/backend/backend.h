@@ -144,10 +144,11 @@ class Backend {
   virtual void moe_route(const MoeRouteArgs& args, const View& experts, const View& weights);
   virtual void moe(const MoeArgs& args, const View& y);
   virtual void moe_block(const MoeBlockArgs& args, const View& y);
-  /// y = x + sin(exp(alpha) x)^2 / (exp(beta) + 1e-9), x [batch, channels, time], alpha and beta
-  /// [channels]. Source: SnakeBeta of Qwen3-Omni's code2wav.
   /// ids U32 [rows]; 2^32 - 1 for a row that holds a NaN.
   virtual void sample(const SampleArgs& args, const View& ids);
+  virtual void penalise(const PenaliseArgs& args);
+  /// y = x + sin(exp(alpha) x)^2 / (exp(beta) + 1e-9), x [batch, channels, time], alpha and beta
+  /// [channels]. Source: SnakeBeta of Qwen3-Omni's code2wav.
   virtual void snake_beta(const View& x, const View& alpha, const View& beta, const View& y);
 
  protected:

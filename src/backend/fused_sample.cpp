@@ -1,4 +1,4 @@
-// Default body of sample: the candidates come to the host. Waits for the device.
+// Default bodies of sample and penalise: the numbers come to the host. Wait for the device.
 #include <algorithm>
 #include <cmath>
 
@@ -70,6 +70,35 @@ void Backend::sample(const SampleArgs& args, const View& ids) {
     }
   }
   copy(fused::upload_ids(*this, drawn), ids);
+}
+
+void Backend::penalise(const PenaliseArgs& args) {
+  const auto width = static_cast<size_t>(args.logits.dim(1));
+  std::vector<float> logits = download_floats(*this, args.logits);
+  std::vector<uint32_t> marks = fused::download_ids(*this, args.marks);
+  const std::vector<uint32_t> newest = fused::download_ids(*this, args.newest);
+  const std::vector<float> penalties = download_floats(*this, args.penalties);
+  for (size_t row = 0; row < newest.size(); ++row) {
+    const auto own_marks = std::span(marks).subspan(row * width, width);
+    const auto own_logits = std::span(logits).subspan(row * width, width);
+    if (newest[row] < width) {
+      own_marks[newest[row]] |= PenaliseArgs::kSaid;
+    }
+    for (size_t i = 0; i < width; ++i) {
+      float& logit = own_logits[i];
+      if ((own_marks[i] & PenaliseArgs::kSaid) != 0) {
+        logit = logit > 0.0f ? logit / penalties[row] : logit * penalties[row];
+      }
+      if ((own_marks[i] & PenaliseArgs::kNever) != 0) {
+        logit = PenaliseArgs::kSuppressed;
+      }
+    }
+  }
+  const auto write = [&](const View& to, std::span<const std::byte> bytes) {
+    upload(to.storage, static_cast<uint64_t>(to.layout.offset) * 4, bytes);
+  };
+  write(args.logits, std::as_bytes(std::span(logits)));
+  write(args.marks, std::as_bytes(std::span(marks)));
 }
 
 }  // namespace candela

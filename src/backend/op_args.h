@@ -156,6 +156,19 @@ struct SampleArgs {
   View settings;  ///< F32 [rows, kSettings], contiguous
 };
 
+/// Repetition penalty and suppression of logits, in place, and the history they follow. `newest` is
+/// marked as said; then the logit of what was said is divided by its row's penalty if it is positive
+/// and multiplied if not, and what is suppressed becomes kSuppressed. Source: the logits processors
+/// of transformers' GenerationMixin; Keskar et al. 2019, section 4.1.
+struct PenaliseArgs {
+  static constexpr uint32_t kSaid = 1, kNever = 2;
+  static constexpr float kSuppressed = -3.0e38f;
+  View logits;     ///< F32 [rows, vocabulary], contiguous; written
+  View newest;     ///< U32 [rows]: one outside of the vocabulary marks nothing; contiguous
+  View marks;      ///< U32 [rows, vocabulary]: kSaid, kNever; contiguous; written
+  View penalties;  ///< F32 [rows], contiguous
+};
+
 /// y = x + moe(n, moe_route(n router^T)), n = RMSNorm(x).
 struct MoeBlockArgs {
   View x;            ///< [tokens, hidden], F32, contiguous

@@ -170,14 +170,13 @@ class Bench {
   }
 
   void decode(std::vector<nn::KvSequence>& sequences, int64_t steps) {
-    std::vector<nn::KvSequence*> all;
-    all.reserve(sequences.size());
-    for (nn::KvSequence& sequence : sequences) {
-      all.push_back(&sequence);
+    const std::vector<uint32_t> ids = made_up_prompt(
+        static_cast<int64_t>(sequences.size()), model_.config().vocab_size, flags_.seed + 1);
+    std::vector<models::DecodeRow> rows;
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      rows.push_back({&sequences[i], ids[i]});
     }
-    models::DecodeBatch batch(model_, cache_, std::move(all),
-                              made_up_prompt(static_cast<int64_t>(sequences.size()),
-                                             model_.config().vocab_size, flags_.seed + 1));
+    models::DecodeBatch batch(model_, cache_, rows);
     for (int64_t step = 0; step < steps; ++step) {
       batch.submit();
       if (batch.in_flight() > 1) {

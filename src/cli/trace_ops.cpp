@@ -242,21 +242,39 @@ void run_from_bf16(const OpCase& c) {
   c.out("y_bits", integer_array(bits, {count}));
 }
 
-/// Sampling runs on the host; each row has a history of its own.
-void run_sampling(const OpCase& c, bool penalty_only) {
+/// Each row has a history of its own.
+void run_penalty(const OpCase& c) {
+  const Tensor logits = c.in("logits").copy();
+  nn::SamplingOptions options;
+  options.repetition_penalty = static_cast<float>(c.number("penalty"));
+  const nn::Sampler sampler(options);
+  std::vector<uint32_t> marks, newest;
+  for (const std::vector<int64_t>& history : c.host("history").to_vec2<int64_t>()) {
+    const std::vector<uint32_t> said(history.begin(), history.end() - 1);
+    const std::vector<uint32_t> own = sampler.device_marks(logits.dim(1), said);
+    marks.insert(marks.end(), own.begin(), own.end());
+    newest.push_back(static_cast<uint32_t>(history.back()));
+  }
+  const Shape rows{logits.dim(0)};
+  const std::vector<float> penalties(newest.size(), options.repetition_penalty);
+  penalise_into(logits, Tensor::from_vector(newest, rows, c.device()),
+                Tensor::from_vector(marks, logits.shape(), c.device()),
+                Tensor::from_vector(penalties, rows, c.device()));
+  c.out("y", logits);
+}
+
+/// What the host draws from.
+void run_filter(const OpCase& c) {
   const Tensor logits = c.host("logits");
   const auto history = c.host("history").to_vec2<int64_t>();
   nn::SamplingOptions options;
-  options.temperature = 1.0f;
   options.repetition_penalty = static_cast<float>(c.number("penalty"));
-  if (!penalty_only) {
-    options.temperature = static_cast<float>(c.number("temperature"));
-    options.top_k = c.integer("top_k");
-    options.top_p = static_cast<float>(c.number("top_p"));
-    const auto range = c.param("suppress").get<std::vector<uint32_t>>();
-    for (uint32_t id = range.at(0); id < range.at(1); ++id) {
-      options.suppress.push_back(id);
-    }
+  options.temperature = static_cast<float>(c.number("temperature"));
+  options.top_k = c.integer("top_k");
+  options.top_p = static_cast<float>(c.number("top_p"));
+  const auto range = c.param("suppress").get<std::vector<uint32_t>>();
+  for (uint32_t id = range.at(0); id < range.at(1); ++id) {
+    options.suppress.push_back(id);
   }
   const nn::Sampler sampler(options);
   const auto rows = logits.to_vec2<float>();
@@ -264,14 +282,12 @@ void run_sampling(const OpCase& c, bool penalty_only) {
   for (size_t row = 0; row < rows.size(); ++row) {
     const std::vector<uint32_t> ids(history[row].begin(), history[row].end());
     std::vector<float> dense(rows[row].size(), 0.0f);
-    const auto found =
-        penalty_only ? sampler.penalised(rows[row], ids) : sampler.filter(rows[row], ids);
-    for (const nn::Candidate& candidate : found) {
+    for (const nn::Candidate& candidate : sampler.filter(rows[row], ids)) {
       dense[candidate.id] = candidate.value;
     }
     out.insert(out.end(), dense.begin(), dense.end());
   }
-  c.out(penalty_only ? "y" : "probs", float_array(out, logits.shape()));
+  c.out("probs", float_array(out, logits.shape()));
 }
 
 float eps_of(const OpCase& c) {
@@ -314,8 +330,8 @@ const std::map<std::string, std::function<void(const OpCase&)>>& table() {
       {"convnext", run_convnext},
       {"snake_beta",
        [](const OpCase& c) { c.out("y", snake_beta(c.in("x"), c.in("alpha"), c.in("beta"))); }},
-      {"repetition_penalty", [](const OpCase& c) { run_sampling(c, true); }},
-      {"sampling_filter", [](const OpCase& c) { run_sampling(c, false); }},
+      {"repetition_penalty", run_penalty},
+      {"sampling_filter", run_filter},
   };
   return kTable;
 }

@@ -142,17 +142,14 @@ class Loop {
   /// Steps whose tokens stay on the device, until one of the requests is done. The host reads ids
   /// one step behind, so the last step may have been in vain for those that ended meanwhile.
   void decode_ahead(std::span<const size_t> which) {
-    std::vector<nn::KvSequence*> sequences;
-    std::vector<nn::Sampler*> samplers;
-    std::vector<uint32_t> last;
+    std::vector<models::DecodeRow> rows;
     int64_t left = INT64_MAX;
     for (const size_t i : which) {
-      samplers.push_back(&running_[i].sampler);
-      sequences.push_back(&running_[i].sequence);
-      last.push_back(running_[i].last);
-      left = std::min(left, tokens_left(running_[i]));
+      Running& one = running_[i];
+      rows.push_back({&one.sequence, one.last, &one.sampler, one.history});
+      left = std::min(left, tokens_left(one));
     }
-    models::DecodeBatch batch(model_, cache_, std::move(sequences), last, std::move(samplers));
+    models::DecodeBatch batch(model_, cache_, rows);
     bool ending = false;
     while (!ending || batch.in_flight() > 0) {
       while (!ending && left > 0 && batch.in_flight() < kStepsAhead) {
@@ -210,8 +207,11 @@ class Loop {
 
   /// One read-back: the best ids for greedy answers, else the logits.
   std::vector<uint32_t> sample(std::span<const size_t> which, const Tensor& logits) {
-    const auto greedy_row = [&](size_t i) { return running_[i].sampler.options().greedy(); };
-    if (drawn_on_device(which) && std::ranges::all_of(which, greedy_row)) {
+    const auto largest = [&](size_t i) {
+      const nn::SamplingOptions& options = running_[i].sampler.options();
+      return options.greedy() && !options.penalises();
+    };
+    if (!options_.all_logits && std::ranges::all_of(which, largest)) {
       return greedy(logits);
     }
     const std::vector<float> values = logits.to_vec<float>();

@@ -17,6 +17,10 @@ void require(bool good, std::string_view option, double value, std::string_view 
   }
 }
 
+[[noreturn]] void refuse_all_suppressed(size_t tokens) {
+  fail(ErrorKind::InvalidArgument, Subject::Usage, "Every one of {} tokens is suppressed.", tokens);
+}
+
 bool better(const Candidate& a, const Candidate& b) {
   return a.value != b.value ? a.value > b.value : a.id < b.id;
 }
@@ -125,16 +129,14 @@ std::vector<Candidate> Sampler::filter(std::span<const float> logits,
     });
   }
   if (candidates.empty()) {
-    fail(ErrorKind::InvalidArgument, Subject::Usage, "Every one of {} tokens is suppressed.",
-         logits.size());
+    refuse_all_suppressed(logits.size());
   }
   return narrow(std::move(candidates));
 }
 
 bool Sampler::fits_device() const {
-  return options_.repetition_penalty == 1.0f && options_.suppress.empty() &&
-         (options_.greedy() ||
-          (options_.top_k >= 1 && options_.top_k <= SampleArgs::kMostCandidates));
+  return options_.greedy() ||
+         (options_.top_k >= 1 && options_.top_k <= SampleArgs::kMostCandidates);
 }
 
 std::array<float, SampleArgs::kSettings> Sampler::device_settings() {
@@ -142,6 +144,24 @@ std::array<float, SampleArgs::kSettings> Sampler::device_settings() {
   // Rounding may not reach 1, which lies behind all shares.
   return {options_.temperature, static_cast<float>(options_.top_k), options_.top_p, options_.min_p,
           std::min(decides, 0x1.fffffep-1f)};
+}
+
+std::vector<uint32_t> Sampler::device_marks(int64_t vocabulary,
+                                            std::span<const uint32_t> history) const {
+  std::vector<uint32_t> marks(static_cast<size_t>(vocabulary));
+  const auto mark = [&](std::span<const uint32_t> ids, uint32_t bit) {
+    for (const uint32_t id : ids) {
+      if (id < marks.size()) {
+        marks[id] |= bit;
+      }
+    }
+  };
+  mark(history, PenaliseArgs::kSaid);
+  mark(options_.suppress, PenaliseArgs::kNever);
+  if (std::ranges::all_of(marks, [](uint32_t m) { return (m & PenaliseArgs::kNever) != 0; })) {
+    refuse_all_suppressed(marks.size());
+  }
+  return marks;
 }
 
 double Sampler::uniform() {

@@ -22,6 +22,8 @@ struct SamplingOptions {
   uint64_t seed = 0;
 
   bool greedy() const { return temperature == 0.0f; }
+  /// Whether logits are changed by what was said before, or ids are never drawn.
+  bool penalises() const { return repetition_penalty != 1.0f || !suppress.empty(); }
   /// @throws InvalidArgument naming option, value and range
   void check() const;
 };
@@ -46,11 +48,13 @@ class Sampler {
   /// neither penalty nor suppression is asked for.
   uint32_t pick(std::vector<Candidate> best);
 
-  /// Whether `sample_into` on the device draws as this sampler does: from at most 64 candidates,
-  /// without penalty and suppression.
+  /// Whether `sample_into` on the device, after `penalise_into` if it penalises, draws as this
+  /// sampler does: from at most 64 candidates.
   bool fits_device() const;
   /// A row of settings for it, with the next number that decides.
   std::array<float, SampleArgs::kSettings> device_settings();
+  /// A row of marks for `penalise_into`. @throws InvalidArgument if every token is suppressed
+  std::vector<uint32_t> device_marks(int64_t vocabulary, std::span<const uint32_t> history) const;
 
   /// All tokens by id with their logits after the repetition penalty.
   /// @throws Internal if a logit is not finite

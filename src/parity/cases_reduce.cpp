@@ -318,6 +318,50 @@ void add_sample(Table& table) {
   }
 }
 
+void add_penalise(Table& table) {
+  for (const int64_t vocabulary : {7, 300, 70001}) {
+    Case out;
+    out.name = fmt::format("penalise_into/{}", vocabulary);
+    out.op = "penalise_into";
+    out.basic = vocabulary == 300;
+    out.inputs = [vocabulary] {
+      Host marks = normal({3, vocabulary}, 8, DType::F32);
+      for (double& mark : marks.values) {
+        mark = mark > 1.5 ? 3 : mark > 1 ? 2 : mark > 0.5 ? 1 : 0;
+      }
+      marks.dtype = DType::U32;
+      // The last row's newest token is no token at all.
+      return Hosts{normal({3, vocabulary}, 7), numbers({3}, {0, 6, 1e9}, DType::U32), marks,
+                   numbers({3}, {1.05, 2.0, 0.5})};
+    };
+    out.run = [](const Tensors& in, const Device&) {
+      const Tensor logits = in[0].copy();
+      const Tensor marks = in[2].copy();
+      penalise_into(logits, in[1], marks, in[3]);
+      return Tensors{logits, marks};
+    };
+    out.reference = [vocabulary](const Hosts& in) {
+      Numbers logits = in[0].values;
+      Numbers marks = in[2].values;
+      const auto width = static_cast<size_t>(vocabulary);
+      marks[0] += static_cast<int>(marks[0]) % 2 == 0 ? 1 : 0;
+      marks[width + 6] += static_cast<int>(marks[width + 6]) % 2 == 0 ? 1 : 0;
+      for (size_t i = 0; i < logits.size(); ++i) {
+        const double penalty = in[3].values[i / width];
+        const auto mark = static_cast<int>(marks[i]);
+        if (mark % 2 == 1) {
+          logits[i] = logits[i] > 0 ? logits[i] / penalty : logits[i] * penalty;
+        }
+        if (mark >= 2) {
+          logits[i] = -3.0e38;
+        }
+      }
+      return std::vector<Numbers>{logits, marks};
+    };
+    table.push_back(out);
+  }
+}
+
 void add_argmax_into(Table& table) {
   for (const int64_t columns : {1, 65, 5000}) {
     Case out;
@@ -348,6 +392,7 @@ void add_argmax_into(Table& table) {
 
 void add_reduce(Table& table) {
   add_sample(table);
+  add_penalise(table);
   add_argmax_into(table);
   add_reductions(table);
   add_softmax(table);

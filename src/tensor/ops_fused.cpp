@@ -282,6 +282,28 @@ void sample_into(const Tensor& logits, const Tensor& settings, const Tensor& ids
   call.backend().sample({as_f32(call, logits).view(), settings.contiguous().view()}, ids.view());
 }
 
+void penalise_into(const Tensor& logits,
+                   const Tensor& newest,
+                   const Tensor& marks,
+                   const Tensor& penalties) {
+  const Call call(
+      "penalise_into",
+      {{"logits", &logits}, {"newest", &newest}, {"marks", &marks}, {"penalties", &penalties}});
+  call.require_rank(logits, 2);
+  call.require_dtype(logits, DType::F32);
+  call.require_dtype(marks, DType::U32);
+  call.require_shape(marks, logits.shape());
+  if (!logits.is_contiguous() || !marks.is_contiguous()) {
+    call.invalid("logits and marks have to be contiguous");
+  }
+  call.require_dtype(newest, DType::U32);
+  call.require_shape(newest, Shape{logits.dim(0)});
+  call.require_dtype(penalties, DType::F32);
+  call.require_shape(penalties, Shape{logits.dim(0)});
+  call.backend().penalise({logits.view(), newest.contiguous().view(), marks.view(),
+                           penalties.contiguous().view()});
+}
+
 std::pair<Tensor, Tensor> moe_route(const Tensor& logits, int64_t k, bool normalize) {
   const Call call("moe_route", {{"logits", &logits}});
   call.require_rank(logits, 2);

@@ -257,6 +257,7 @@ std::map<std::string, Axes> attention_and_moe_kernels() {
          {{"KV_BF16", "KV_ATOMIC"}},
          {{"KV_Q8_0", "KV_ATOMIC"}}}}},
       {"sample", {}},
+      {"penalise", {}},
       {"moe_route", {}},
       {"moe_group", {}},
       {"moe_few", {weights_by_four(), flag("GATE_UP"), flag("SUBGROUPS")}},

@@ -47,10 +47,10 @@ struct Session {
     }
   }
 
-  std::vector<nn::KvSequence*> pointers() {
-    std::vector<nn::KvSequence*> all;
-    for (nn::KvSequence& sequence : sequences) {
-      all.push_back(&sequence);
+  std::vector<DecodeRow> rows() {
+    std::vector<DecodeRow> all;
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      all.push_back({&sequences[i], last[i]});
     }
     return all;
   }
@@ -96,7 +96,7 @@ TEST(DecodeBatch, DrawsTheTokensOfForwardPassesOnBothDevices) {
   for (const Device& device : {Device::cpu(), wgpu_device()}) {
     Session session(device, lengths);
     ASSERT_EQ(session.last.size(), 3u);
-    DecodeBatch batch(session.model->text, session.cache, session.pointers(), session.last);
+    DecodeBatch batch(session.model->text, session.cache, session.rows());
     EXPECT_EQ(ahead(batch, 12), answers) << device.name();
     EXPECT_EQ(session.sequences[1].length, 262);
   }
@@ -107,14 +107,14 @@ TEST(DecodeBatch, AnOrdinaryModelWithoutExperts) {
   Session expected(Device::cpu(), lengths, kTinyQwen3);
   const std::vector<Ids> answers = expected.step_by_step(8);
   Session session(wgpu_device(), lengths, kTinyQwen3);
-  DecodeBatch batch(session.model->text, session.cache, session.pointers(), session.last);
+  DecodeBatch batch(session.model->text, session.cache, session.rows());
   EXPECT_EQ(ahead(batch, 8), answers);
 }
 
 TEST(DecodeBatch, AStepIsAFewDispatchesOneSubmitAndOneReadBack) {
   const size_t lengths[] = {5};
   Session session(wgpu_device(), lengths);
-  DecodeBatch batch(session.model->text, session.cache, session.pointers(), session.last);
+  DecodeBatch batch(session.model->text, session.cache, session.rows());
   ahead(batch, 2);
   const Counters before = wgpu_device().counters();
   ahead(batch, 10);
@@ -132,38 +132,77 @@ TEST(DecodeBatch, AStepIsAFewDispatchesOneSubmitAndOneReadBack) {
 TEST(DecodeBatch, ASequenceDoesNotDependOnItsNeighbours) {
   const size_t alone[] = {40, 40}, mixed[] = {40, 250};
   Session one(wgpu_device(), alone), two(wgpu_device(), mixed);
-  DecodeBatch first(one.model->text, one.cache, one.pointers(), one.last);
-  DecodeBatch second(two.model->text, two.cache, two.pointers(), two.last);
+  DecodeBatch first(one.model->text, one.cache, one.rows());
+  DecodeBatch second(two.model->text, two.cache, two.rows());
   const std::vector<Ids> a = ahead(first, 5), b = ahead(second, 5);
   for (size_t s = 0; s < a.size(); ++s) {
     EXPECT_EQ(a[s][0], b[s][0]);
   }
 }
 
-TEST(DecodeBatch, DrawsWithTheSamplersNumbers) {
+/// Ten steps of two sequences, drawn on the device or from logits on the host.
+std::vector<Ids> drawn(const Device& device, bool on_device, const nn::SamplingOptions& options) {
   const size_t lengths[] = {7, 20};
-  nn::SamplingOptions options{.temperature = 0.8f, .top_k = 20, .top_p = 0.9f, .seed = 5};
-  const auto run = [&](const Device& device, bool on_device) {
-    Session session(device, lengths);
-    nn::Sampler samplers[] = {nn::Sampler(options), nn::Sampler({})};
-    if (on_device) {
-      DecodeBatch batch(session.model->text, session.cache, session.pointers(), session.last,
-                        {&samplers[0], &samplers[1]});
-      return ahead(batch, 10);
+  Session session(device, lengths);
+  nn::Sampler samplers[] = {nn::Sampler(options), nn::Sampler({})};
+  std::vector<Ids> histories;
+  for (size_t i = 0; i < 2; ++i) {
+    histories.push_back(some_ids(lengths[i], static_cast<uint32_t>(i) + 3));
+    histories[i].push_back(session.last[i]);
+  }
+  if (on_device) {
+    std::vector<DecodeRow> rows = session.rows();
+    rows[0].sampler = &samplers[0];  // the other takes the largest logit
+    rows[0].history = histories[0];
+    DecodeBatch batch(session.model->text, session.cache, rows);
+    return ahead(batch, 10);
+  }
+  std::vector<Ids> answers;
+  for (int s = 0; s < 10; ++s) {
+    std::vector<nn::StepRow> rows{{&session.sequences[0], {&session.last[0], 1}, false},
+                                  {&session.sequences[1], {&session.last[1], 1}, false}};
+    const auto logits = session.model->text.forward(rows, session.cache).to_vec2<float>();
+    for (size_t i = 0; i < 2; ++i) {
+      session.last[i] = samplers[i].pick(logits[i], histories[i]);
+      histories[i].push_back(session.last[i]);
     }
-    std::vector<Ids> answers;
-    for (int s = 0; s < 10; ++s) {
-      std::vector<nn::StepRow> rows{{&session.sequences[0], {&session.last[0], 1}, false},
-                                    {&session.sequences[1], {&session.last[1], 1}, false}};
-      const auto logits = session.model->text.forward(rows, session.cache).to_vec2<float>();
-      session.last = {samplers[0].pick(logits[0], {}), samplers[1].pick(logits[1], {})};
-      answers.push_back(session.last);
-    }
-    return answers;
-  };
-  const std::vector<Ids> expected = run(Device::cpu(), false);
-  EXPECT_EQ(run(Device::cpu(), true), expected);
-  EXPECT_EQ(run(wgpu_device(), true), expected);
+    answers.push_back(session.last);
+  }
+  return answers;
+}
+
+TEST(DecodeBatch, DrawsWithTheSamplersNumbers) {
+  const nn::SamplingOptions options{.temperature = 0.8f, .top_k = 20, .top_p = 0.9f, .seed = 5};
+  const std::vector<Ids> expected = drawn(Device::cpu(), false, options);
+  EXPECT_EQ(drawn(Device::cpu(), true, options), expected);
+  EXPECT_EQ(drawn(wgpu_device(), true, options), expected);
+}
+
+TEST(DecodeBatch, PenalisesWhatWasSaidAndNeverDrawsTheSuppressed) {
+  // So strong a penalty that nothing may come twice, as every token joins the history at once.
+  nn::SamplingOptions options{.repetition_penalty = 50.0f};
+  options.suppress = {drawn(Device::cpu(), false, options)[1][0]};
+  const std::vector<Ids> expected = drawn(Device::cpu(), false, options);
+  EXPECT_NE(expected, drawn(Device::cpu(), false, {}));
+  EXPECT_EQ(drawn(Device::cpu(), true, options), expected);
+  EXPECT_EQ(drawn(wgpu_device(), true, options), expected);
+  options.temperature = 0.8f;
+  options.top_k = 20;
+  options.repetition_penalty = 1.3f;
+  EXPECT_EQ(drawn(wgpu_device(), true, options), drawn(Device::cpu(), false, options));
+}
+
+TEST(DecodeBatch, RefusesToSuppressEverything) {
+  const size_t lengths[] = {5};
+  Session session(Device::cpu(), lengths);
+  nn::SamplingOptions options;
+  for (int64_t id = 0; id < session.model->text.config().vocab_size; ++id) {
+    options.suppress.push_back(static_cast<uint32_t>(id));
+  }
+  nn::Sampler sampler(options);
+  std::vector<DecodeRow> rows = session.rows();
+  rows[0].sampler = &sampler;
+  EXPECT_THROW(DecodeBatch(session.model->text, session.cache, rows), Error);
 }
 
 }  // namespace

@@ -10,8 +10,13 @@ struct SampleParams {
   uint32_t rows, k, values_offset, indices_offset, settings_offset, ids_offset, ids_stride;
 };
 
+struct PenaliseParams {
+  uint32_t rows, cols, logits_offset, newest_offset, marks_offset, penalties_offset;
+  float suppressed;
+};
+
 uint32_t offset(const View& view) {
-  return narrow_u32(view.layout.offset, "an offset of sample");
+  return narrow_u32(view.layout.offset, "an offset of sample or penalise");
 }
 
 }  // namespace
@@ -34,6 +39,23 @@ void WgpuBackend::sample(const SampleArgs& args, const View& ids) {
                             narrow_u32(ids.layout.stride(0), "the stride of ids")};
   stream_->dispatch({"sample"}, grid_for(params.rows), params,
                     {whole_in(values), whole_in(indices), whole_in(args.settings), whole_out(ids)});
+}
+
+void WgpuBackend::penalise(const PenaliseArgs& args) {
+  if (args.logits.elements() == 0) {
+    return;
+  }
+  const PenaliseParams params{narrow_u32(args.logits.dim(0), "rows"),
+                              narrow_u32(args.logits.dim(1), "the vocabulary"),
+                              offset(args.logits),
+                              offset(args.newest),
+                              offset(args.marks),
+                              offset(args.penalties),
+                              PenaliseArgs::kSuppressed};
+  const auto logits = static_cast<uint64_t>(args.logits.elements());
+  stream_->dispatch({"penalise"}, grid_for((logits + 255) / 256), params,
+                    {whole_out(args.logits), whole_in(args.newest), whole_out(args.marks),
+                     whole_in(args.penalties)});
 }
 
 }  // namespace candela::wgpu

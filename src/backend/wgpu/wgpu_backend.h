@@ -80,6 +80,7 @@ class WgpuBackend final : public Backend {
   void moe(const MoeArgs& args, const View& y) override;
   void moe_block(const MoeBlockArgs& args, const View& y) override;
   void sample(const SampleArgs& args, const View& ids) override;
+  void penalise(const PenaliseArgs& args) override;
   void snake_beta(const View& x, const View& alpha, const View& beta, const View& y) override;
 
   const AdapterInfo& adapter() const { return context_->adapter(); }

@@ -13,6 +13,8 @@ namespace {
 /// Words of a row in the upload of a step: position, slot, span.
 constexpr int64_t kRowWords = 5;
 constexpr uint32_t kNowhere = 0xffffffff;
+/// Settings of a row that takes its largest logit.
+constexpr std::array<float, SampleArgs::kSettings> kLargest{};
 
 /// Context that a recorded step allows for: it is recorded anew every 256 positions, later 1,024.
 int64_t rounded_span(int64_t length) {
@@ -22,22 +24,48 @@ int64_t rounded_span(int64_t length) {
 
 }  // namespace
 
-DecodeBatch::DecodeBatch(TextDecoder& model,
-                         nn::KvCache& cache,
-                         std::vector<nn::KvSequence*> sequences,
-                         std::span<const uint32_t> last,
-                         std::vector<nn::Sampler*> samplers)
-    : model_(model), cache_(cache), sequences_(std::move(sequences)) {
-  const auto greedy = [](const nn::Sampler* sampler) { return sampler->options().greedy(); };
-  if (!std::ranges::all_of(samplers, greedy)) {
-    samplers_ = std::move(samplers);
+DecodeBatch::DecodeBatch(TextDecoder& model, nn::KvCache& cache, std::span<const DecodeRow> rows)
+    : model_(model), cache_(cache) {
+  rows_ = static_cast<int64_t>(model.device().limits().captures ? std::bit_ceil(rows.size())
+                                                                : rows.size());
+  std::vector<uint32_t> ids;
+  for (const DecodeRow& row : rows) {
+    sequences_.push_back(row.sequence);
+    samplers_.push_back(row.sampler);
+    ids.push_back(row.last);
   }
-  const auto count = static_cast<uint64_t>(sequences_.size());
-  rows_ = static_cast<int64_t>(model.device().limits().captures ? std::bit_ceil(count) : count);
-  std::vector<uint32_t> ids(last.begin(), last.end());
   ids.resize(static_cast<size_t>(rows_));
   ids_ = Tensor::from_vector(ids, {rows_}, model.device());
   settings_ = Tensor::empty({rows_, SampleArgs::kSettings}, DType::F32, model.device(), "settings");
+  const auto penalises = [](const nn::Sampler* sampler) {
+    return sampler != nullptr && sampler->options().penalises();
+  };
+  const auto draws = [](const nn::Sampler* sampler) {
+    return sampler != nullptr && !sampler->options().greedy();
+  };
+  if (std::ranges::any_of(samplers_, penalises)) {
+    mark_histories(rows);
+  }
+  if (std::ranges::none_of(samplers_, draws)) {
+    samplers_.clear();
+  }
+}
+
+void DecodeBatch::mark_histories(std::span<const DecodeRow> rows) {
+  const int64_t vocabulary = model_.config().vocab_size;
+  std::vector<uint32_t> marks;
+  std::vector<float> penalties;
+  for (const DecodeRow& row : rows) {
+    const nn::Sampler plain({});
+    const nn::Sampler& sampler = row.sampler != nullptr ? *row.sampler : plain;
+    const std::vector<uint32_t> own = sampler.device_marks(vocabulary, row.history);
+    marks.insert(marks.end(), own.begin(), own.end());
+    penalties.push_back(sampler.options().repetition_penalty);
+  }
+  marks.resize(static_cast<size_t>(rows_ * vocabulary));
+  penalties.resize(static_cast<size_t>(rows_), 1.0f);
+  marks_ = Tensor::from_vector(marks, {rows_, vocabulary}, model_.device());
+  penalties_ = Tensor::from_vector(penalties, {rows_}, model_.device());
 }
 
 void DecodeBatch::submit() {
@@ -51,6 +79,9 @@ void DecodeBatch::submit() {
   upload();
   const auto work = [&] {
     const Tensor logits = model_.run(step_, cache_);
+    if (marks_.defined()) {
+      penalise_into(logits, ids_, marks_, penalties_);
+    }
     if (samplers_.empty()) {
       argmax_into(logits, ids_);
     } else {
@@ -121,10 +152,10 @@ void DecodeBatch::upload() {
 void DecodeBatch::upload_settings() {
   std::vector<float> rows;
   for (nn::Sampler* sampler : samplers_) {
-    const auto row = sampler->device_settings();
+    const auto row = sampler != nullptr ? sampler->device_settings() : kLargest;
     rows.insert(rows.end(), row.begin(), row.end());
   }
-  rows.resize(static_cast<size_t>(settings_.elements()));  // idle rows are greedy
+  rows.resize(static_cast<size_t>(settings_.elements()));  // idle rows take the largest logit
   settings_.write(std::span<const float>(rows));
 }
 

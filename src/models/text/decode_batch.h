@@ -11,6 +11,14 @@
 
 namespace candela::models {
 
+/// One sequence of a batch.
+struct DecodeRow {
+  nn::KvSequence* sequence = nullptr;
+  uint32_t last = 0;               ///< its newest token, not in the cache yet
+  nn::Sampler* sampler = nullptr;  ///< draws its next ones, fits the device; null: the largest logit
+  std::span<const uint32_t> history = {};  ///< what its repetition penalty counts so far
+};
+
 /// Continues several sequences by one token a step. The drawn ids stay on the device, where they
 /// are the next step's input, so that steps can be handed over ahead of the host's reading them.
 ///
@@ -19,13 +27,9 @@ namespace candela::models {
 /// that it is recorded anew only every few hundred positions.
 class DecodeBatch {
  public:
-  /// `last[i]` is the newest token of `sequences[i]`, not in the cache yet; `samplers[i]` draws its
-  /// next ones and fits the device; none at all: the largest logit. All outlive the batch.
-  DecodeBatch(TextDecoder& model,
-              nn::KvCache& cache,
-              std::vector<nn::KvSequence*> sequences,
-              std::span<const uint32_t> last,
-              std::vector<nn::Sampler*> samplers = {});
+  /// Everything but the histories outlives the batch.
+  /// @throws InvalidArgument if a sampler suppresses every token
+  DecodeBatch(TextDecoder& model, nn::KvCache& cache, std::span<const DecodeRow> rows);
 
   /// Hands one more step to the device and advances the sequences by one position.
   /// @throws OutOfMemory if the cache is full
@@ -42,6 +46,7 @@ class DecodeBatch {
     bool operator==(const Shape&) const = default;
   };
 
+  void mark_histories(std::span<const DecodeRow> rows);
   void prepare(const Shape& shape);
   void upload();
   void upload_pages();
@@ -50,11 +55,12 @@ class DecodeBatch {
   TextDecoder& model_;
   nn::KvCache& cache_;
   std::vector<nn::KvSequence*> sequences_;
-  std::vector<nn::Sampler*> samplers_;  ///< empty: greedy
+  std::vector<nn::Sampler*> samplers_;  ///< some null; empty: all take the largest logit
   int64_t rows_;                        ///< with idle ones
   Shape shape_;
   nn::Step step_;
   Tensor ids_, inputs_, settings_;
+  Tensor marks_, penalties_;     ///< of penalise_into; none if nobody penalises
   std::vector<uint32_t> pages_;  ///< what lies in step_.pages
   std::shared_ptr<const Captured> captured_;
   std::deque<std::unique_ptr<Readback>> steps_;
