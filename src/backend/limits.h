@@ -61,11 +61,12 @@ struct Counters {
   uint64_t bytes_peak = 0;      ///< largest bytes_in_use
 };
 
-/// Device time of all dispatches of one kernel.
+/// Device time of all dispatches of one kernel, and what they had to do at least (0: not told).
 struct KernelTime {
   std::string name;
   uint64_t count = 0;
   double nanoseconds = 0;
+  double bytes = 0, flops = 0;
 };
 
 }  // namespace candela

@@ -157,9 +157,9 @@ struct SampleArgs {
 };
 
 /// Repetition penalty and suppression of logits, in place, and the history they follow. `newest` is
-/// marked as said; then the logit of what was said is divided by its row's penalty if it is positive
-/// and multiplied if not, and what is suppressed becomes kSuppressed. Source: the logits processors
-/// of transformers' GenerationMixin; Keskar et al. 2019, section 4.1.
+/// marked as said; then the logit of what was said is divided by its row's penalty if it is
+/// positive and multiplied if not, and what is suppressed becomes kSuppressed. Source: the logits
+/// processors of transformers' GenerationMixin; Keskar et al. 2019, section 4.1.
 struct PenaliseArgs {
   static constexpr uint32_t kSaid = 1, kNever = 2;
   static constexpr float kSuppressed = -3.0e38f;

@@ -1,15 +1,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <nlohmann/json.hpp>
-#include <numeric>
 #include <random>
 
 #include "base/error.h"
 #include "cli/bench_cpu.h"
 #include "cli/bench_kernels.h"
 #include "cli/bench_load.h"
+#include "cli/bench_report.h"
 #include "cli/command.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
@@ -21,8 +19,6 @@ namespace candela::cli {
 
 namespace {
 
-using nlohmann::ordered_json;
-
 struct BenchFlags {
   std::string model, synthetic, kv_type = "bf16";
   std::vector<std::string> matmuls;
@@ -33,34 +29,6 @@ struct BenchFlags {
   int repetitions = 3;
   uint64_t seed = 1;
   bool json = false, quiet = false;
-};
-
-/// One measured quantity over the repetitions.
-struct Row {
-  std::string test;
-  std::vector<double> tokens_per_second;
-  double tokens_a_pass = 1.0;  ///< of the whole prompt, or of one step of all sequences
-  double bytes = 0.0;          ///< weights and cache that a decoded token reads; 0: not known
-  double dispatches_per_token = 0.0, readbacks_per_token = 0.0;
-  double busy_seconds = 0.0, seconds = 0.0;  ///< of the device and of the clock
-
-  /// To the first token of a prompt, or of one step.
-  double milliseconds() const { return 1e3 * tokens_a_pass / mean(); }
-  /// Share of the time in which the device had nothing to do.
-  double idle() const { return 1.0 - busy_seconds / seconds; }
-  double mean() const {
-    return std::accumulate(tokens_per_second.begin(), tokens_per_second.end(), 0.0) /
-           static_cast<double>(tokens_per_second.size());
-  }
-  double deviation() const {
-    double sum = 0.0;
-    for (const double value : tokens_per_second) {
-      sum += (value - mean()) * (value - mean());
-    }
-    return tokens_per_second.size() < 2
-               ? 0.0
-               : std::sqrt(sum / static_cast<double>(tokens_per_second.size() - 1));
-  }
 };
 
 /// Token ids that differ, so that experts are chosen as in real text.
@@ -77,8 +45,8 @@ class Bench {
   Bench(const BenchFlags& flags, models::TextDecoder& model, DType kv_type)
       : flags_(flags), model_(model), cache_(model.make_cache(kv_type, 0)) {}
 
-  Row prompt(int64_t length) {
-    Row row;
+  BenchRow prompt(int64_t length) {
+    BenchRow row;
     row.test = fmt::format("pp{}", length);
     row.tokens_a_pass = static_cast<double>(length);
     repeat([&](bool counted) {
@@ -95,8 +63,8 @@ class Bench {
     return row;
   }
 
-  Row answer(int64_t length, int64_t depth, int64_t batch) {
-    Row row;
+  BenchRow answer(int64_t length, int64_t depth, int64_t batch) {
+    BenchRow row;
     row.test = fmt::format("tg{}", length);
     row.tokens_a_pass = static_cast<double>(batch);
     if (batch == 1) {
@@ -148,7 +116,7 @@ class Bench {
     }
   }
 
-  void record(Row& row, int64_t tokens, double seconds, const Counters& before) {
+  void record(BenchRow& row, int64_t tokens, double seconds, const Counters& before) {
     row.tokens_per_second.push_back(static_cast<double>(tokens) / seconds);
     const auto per_token = [&](uint64_t now, uint64_t then) {
       return static_cast<double>(now - then) / static_cast<double>(tokens);
@@ -170,8 +138,8 @@ class Bench {
   }
 
   void decode(std::vector<nn::KvSequence>& sequences, int64_t steps) {
-    const std::vector<uint32_t> ids = made_up_prompt(
-        static_cast<int64_t>(sequences.size()), model_.config().vocab_size, flags_.seed + 1);
+    const std::vector<uint32_t> ids = made_up_prompt(static_cast<int64_t>(sequences.size()),
+                                                     model_.config().vocab_size, flags_.seed + 1);
     std::vector<models::DecodeRow> rows;
     for (size_t i = 0; i < sequences.size(); ++i) {
       rows.push_back({&sequences[i], ids[i]});
@@ -204,75 +172,6 @@ class Bench {
   nn::KvCache cache_;
 };
 
-/// Bytes a second of the simplest kernel that must read everything: a BF16 matrix times a vector.
-double measure_bandwidth(const Device& device) {
-  const bool small = device.kind() == DeviceKind::Cpu || device.limits().software;
-  const int64_t rows = small ? 16384 : 262144;
-  constexpr int64_t kWidth = 2048;
-  Tensor matrix = Tensor::empty({rows, kWidth}, DType::BF16, device, "bandwidth probe");
-  matrix.copy_from(Tensor::full({1, 1}, 0.01, DType::BF16, device));
-  const Tensor x = Tensor::ones({1, kWidth}, DType::F32, device);
-  linear(x, matrix);
-  device.synchronize();
-  const engine::Stopwatch watch;
-  constexpr int kRounds = 5;
-  for (int i = 0; i < kRounds; ++i) {
-    linear(x, matrix);
-  }
-  device.synchronize();
-  return static_cast<double>(rows * kWidth * 2 * kRounds) / watch.seconds();
-}
-
-void print(const Device& device, double bandwidth, const std::vector<Row>& rows) {
-  std::string text = fmt::format(
-      "{}\nBF16 matrix x vector: {:.1f} GB/s\n"
-      "| {:16} | {:>20} | {:>9} | {:>10} | {:>7} | {:>9} | {:>7} |\n",
-      device.name(), bandwidth / 1e9, "test", "tokens/s", "ms a pass", "dispatches", "GB",
-      "bandwidth", "idle");
-  for (const Row& row : rows) {
-    const bool known = row.bytes > 0.0;
-    text += fmt::format(
-        "| {:16} | {:>11.2f} ± {:>6.2f} | {:>9.2f} | {:>10.1f} | {:>7} | {:>9} | {:>7} |\n",
-        row.test, row.mean(), row.deviation(), row.milliseconds(), row.dispatches_per_token,
-        known ? fmt::format("{:.2f}", row.bytes / 1e9) : "",
-        known ? fmt::format("{:.0f} %", 100.0 * row.mean() * row.bytes / bandwidth) : "",
-        row.busy_seconds > 0 ? fmt::format("{:.1f} %", 100.0 * row.idle()) : "");
-  }
-  write_out(text);
-  for (const KernelTime& time : device.backend().take_profile()) {
-    if (time.name == "pass") {
-      continue;
-    }
-    write_out(fmt::format(
-        "| {:28} | {:>8} x | {:>10.1f} us |\n", time.name, time.count,
-        time.nanoseconds / 1e3 / static_cast<double>(std::max<uint64_t>(time.count, 1))));
-  }
-}
-
-void print_json(const Device& device, double bandwidth, const std::vector<Row>& rows) {
-  ordered_json out{{"schema_version", 1},
-                   {"device", device.name()},
-                   {"bytes_per_second", bandwidth},
-                   {"results", ordered_json::array()}};
-  for (const Row& row : rows) {
-    out["results"].push_back({{"test", row.test},
-                              {"tokens_per_second", row.mean()},
-                              {"deviation", row.deviation()},
-                              {"samples", row.tokens_per_second},
-                              {"milliseconds", row.milliseconds()},
-                              {"dispatches_per_token", row.dispatches_per_token},
-                              {"readbacks_per_token", row.readbacks_per_token}});
-    if (row.busy_seconds > 0) {
-      out["results"].back()["idle"] = row.idle();
-    }
-    if (row.bytes > 0) {
-      out["results"].back()["bytes_per_token"] = row.bytes;
-    }
-  }
-  out["device_bytes"] = device.counters().bytes_in_use;
-  write_out(out.dump(2) + "\n");
-}
-
 std::unique_ptr<models::Model> load(const BenchFlags& flags, const Device& device) {
   if (!flags.synthetic.empty()) {
     return models::make_synthetic_model(models::open_config(flags.synthetic), device, flags.seed);
@@ -299,7 +198,7 @@ int bench(const BenchFlags& flags) {
   if (device.kind() == DeviceKind::Cpu && !flags.json && !flags.quiet) {
     write_out(describe_cpu_kernels(device, flags.device.threads));
   }
-  const double bandwidth = measure_bandwidth(device);
+  const Peak peak = measure_peak(device, flags.device.profile == Profile::Kernels);
   const engine::Stopwatch loading;
   const std::unique_ptr<models::Model> model = load(flags, device);
   if (!flags.quiet) {
@@ -310,7 +209,7 @@ int bench(const BenchFlags& flags) {
   ModelFlags settings;
   settings.kv_type = flags.kv_type;
   Bench bench(flags, model->text, settings.kv_dtype());
-  std::vector<Row> rows;
+  std::vector<BenchRow> rows;
   for (const int64_t length : flags.prompts) {
     if (length > 0) {
       rows.push_back(bench.prompt(length));
@@ -325,11 +224,7 @@ int bench(const BenchFlags& flags) {
       }
     }
   }
-  if (flags.json) {
-    print_json(device, bandwidth, rows);
-  } else {
-    print(device, bandwidth, rows);
-  }
+  write_out(flags.json ? json_report(device, peak, rows) : text_report(device, peak, rows));
   return 0;
 }
 
@@ -359,7 +254,7 @@ std::function<int()> setup_bench(CLI::App& app) {
       ->type_name("M,N,K");
   app.add_flag_callback(
       "--profile", [flags] { flags->device.profile = Profile::Kernels; },
-      "time of each kernel, by timestamp queries");
+      "time of each kernel, by timestamp queries; slows the rest down");
   app.add_flag("--json", flags->json, "one JSON object");
   app.add_flag("-q,--quiet", flags->quiet, "nothing on stderr but errors");
   flags->files.declare(app);

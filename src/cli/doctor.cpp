@@ -37,8 +37,8 @@ void examine(const DoctorFlags& flags,
              Precision precision,
              Report& report) {
   const auto& cases = parity::all_cases();
-  ProgressBar bar(precision == Precision::Fast ? "checking the fast class" : "checking",
-                  flags.json);
+  ProgressBar bar(precision == Precision::Fast ? "checking the fast class" : "checking", flags.json,
+                  "cases");
   uint64_t done = 0;
   for (const parity::Case& one : cases) {
     throw_if_interrupted();

@@ -59,8 +59,9 @@ void note_error(std::string_view text) {
              use_color(stderr) ? "\x1b[31merror:\x1b[0m" : "error:", printable(text));
 }
 
-ProgressBar::ProgressBar(std::string what, bool quiet)
+ProgressBar::ProgressBar(std::string what, bool quiet, std::string unit)
     : what_(std::move(what)),
+      unit_(std::move(unit)),
       quiet_(quiet),
       terminal_(is_terminal(stderr)),
       start_(now()),
@@ -82,6 +83,10 @@ bool ProgressBar::due(int percent, double now) const {
   return now - start_ >= kQuickSeconds && (further || now - last_line_ >= kLineSeconds);
 }
 
+std::string ProgressBar::counted(uint64_t count) const {
+  return unit_.empty() ? engine::format_bytes(count) : fmt::format("{} {}", count, unit_);
+}
+
 void ProgressBar::update(uint64_t done, uint64_t total) {
   const int percent =
       total == 0 ? 100
@@ -95,9 +100,9 @@ void ProgressBar::update(uint64_t done, uint64_t total) {
   const double seconds = time - start_;
   const double rate = seconds > 0.0 ? static_cast<double>(done) / seconds : 0.0;
   const double left = rate > 0.0 ? static_cast<double>(total - done) / rate : 0.0;
-  const std::string text = fmt::format("{} {:3} %  {} of {}, {}/s, {:.0f} s left", what_, percent,
-                                       engine::format_bytes(done), engine::format_bytes(total),
-                                       engine::format_bytes(static_cast<uint64_t>(rate)), left);
+  const std::string text =
+      fmt::format("{} {:3} %  {} of {}, {}/s, {:.0f} s left", what_, percent, counted(done),
+                  counted(total), counted(static_cast<uint64_t>(rate)), left);
   if (terminal_) {
     fmt::print(stderr, "\r{:79}", text);
   } else {

@@ -26,7 +26,8 @@ void note_error(std::string_view text);
 /// line whenever ten percent or five seconds have passed.
 class ProgressBar {
  public:
-  explicit ProgressBar(std::string what, bool quiet);
+  /// Counts bytes, or what `unit` names.
+  explicit ProgressBar(std::string what, bool quiet, std::string unit = "");
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
@@ -34,7 +35,7 @@ class ProgressBar {
   void update(uint64_t done, uint64_t total);
 
  private:
-  std::string what_;
+  std::string what_, unit_;
   bool quiet_;
   bool terminal_;
   int last_percent_ = -1;
@@ -42,6 +43,7 @@ class ProgressBar {
   double last_line_;
 
   bool due(int percent, double now) const;
+  std::string counted(uint64_t count) const;
 };
 
 }  // namespace candela::cli

@@ -186,8 +186,8 @@ void kv_write(const Tensor& cache, const Tensor& slots, const Tensor& x);
 /// In place: ids (U32 [rows]) receives a token drawn for each row of logits [rows, vocabulary],
 /// with settings F32 [rows, 5]: see SampleArgs. 2^32 - 1 for a row that holds a NaN.
 void sample_into(const Tensor& logits, const Tensor& settings, const Tensor& ids);
-/// In place: logits F32 [rows, vocabulary] after repetition penalty and suppression, marks (U32, like
-/// logits) after the tokens newest (U32 [rows]) were marked as said; penalties F32 [rows]. All
+/// In place: logits F32 [rows, vocabulary] after repetition penalty and suppression, marks (U32,
+/// like logits) after the tokens newest (U32 [rows]) were marked as said; penalties F32 [rows]. All
 /// contiguous. See PenaliseArgs.
 void penalise_into(const Tensor& logits,
                    const Tensor& newest,

@@ -300,8 +300,8 @@ void penalise_into(const Tensor& logits,
   call.require_shape(newest, Shape{logits.dim(0)});
   call.require_dtype(penalties, DType::F32);
   call.require_shape(penalties, Shape{logits.dim(0)});
-  call.backend().penalise({logits.view(), newest.contiguous().view(), marks.view(),
-                           penalties.contiguous().view()});
+  call.backend().penalise(
+      {logits.view(), newest.contiguous().view(), marks.view(), penalties.contiguous().view()});
 }
 
 std::pair<Tensor, Tensor> moe_route(const Tensor& logits, int64_t k, bool normalize) {

@@ -152,6 +152,15 @@ bool rows_begin_at(const View& view, int64_t step) {
   return aligned;
 }
 
+Work attention_work(const View& q, const View& k_cache, int64_t sequences, int64_t max_span) {
+  const auto queries = static_cast<double>(q.elements());
+  const auto a_sequence = static_cast<double>(q.dim(0)) / static_cast<double>(sequences);
+  const double seen = std::max(static_cast<double>(max_span) - (a_sequence - 1.0) / 2.0, 1.0);
+  const int64_t keys = sequences * max_span * k_cache.dim(1) * k_cache.dim(3);
+  return {2.0 * static_cast<double>(dtype_bytes(k_cache.dtype, keys)) + 8.0 * queries,
+          4.0 * queries * seen};
+}
+
 void WgpuBackend::attention(const AttentionArgs& args, const View& y) {
   if (y.elements() == 0) {
     return;
@@ -175,7 +184,8 @@ void WgpuBackend::attention(const AttentionArgs& args, const View& y) {
     const uint64_t tiles = (uint64_t{p.tokens} * per_kv + rows - 1) / rows;
     stream_->dispatch(prefill_kernel(args, matrix), grid_for(tiles * p.kv_heads), p,
                       {whole_in(q), whole_in(args.k_cache), whole_in(args.v_cache), whole_in(spans),
-                       whole_in(pages), whole_out(to)});
+                       whole_in(pages), whole_out(to)},
+                      attention_work(q, args.k_cache, pages.dim(0), args.max_span));
     if (!direct) {
       copy(to, y);
     }
@@ -197,7 +207,8 @@ void WgpuBackend::attention(const AttentionArgs& args, const View& y) {
   p.y_offset = offset_of(part);
   stream_->dispatch(decode_kernel(args, at_once, split), grid_for(base * p.splits), p,
                     {whole_in(q), whole_in(args.k_cache), whole_in(args.v_cache), whole_in(spans),
-                     whole_in(pages), whole_out(part)});
+                     whole_in(pages), whole_out(part)},
+                    attention_work(q, args.k_cache, q.dim(0), args.max_span));
   if (split) {
     const MergeParams merge{p.tokens,      p.heads,          p.dim,           p.splits, p.y_offset,
                             offset_of(to), stride_of(to, 0), stride_of(to, 1)};

@@ -28,4 +28,8 @@ inline uint32_t offset_of(const View& view) {
 /// elements and has a multiple of them.
 bool rows_begin_at(const View& view, int64_t step);
 
+/// Of queries [tokens, heads, dim], equally many of each sequence, whose last ones see `max_span`
+/// keys.
+Work attention_work(const View& q, const View& k_cache, int64_t sequences, int64_t max_span);
+
 }  // namespace candela::wgpu

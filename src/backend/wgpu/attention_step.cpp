@@ -185,7 +185,8 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
   }
   const uint64_t chunks = (per_kv + cut.heads - 1) / cut.heads;
   stream_->dispatch_bytes(kernel, grid_for(uint64_t{tokens} * kv_heads * chunks * cut.splits),
-                          std::as_bytes(std::span(&p, 1)), operands);
+                          std::as_bytes(std::span(&p, 1)), operands,
+                          attention_work(args.q, args.k_cache, args.q.dim(0), args.max_span));
   if (cut.splits > 1) {
     const MergeParams merge{p.tokens,   p.heads,      p.dim,           p.splits,
                             p.y_offset, offset_of(y), stride_of(y, 0), stride_of(y, 1)};

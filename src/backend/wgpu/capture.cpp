@@ -10,8 +10,9 @@ namespace candela::wgpu {
 void CapturedStep::add(const Pipeline& pipeline,
                        const Grid& grid,
                        std::span<const std::byte> params,
-                       std::span<const Operand> operands) {
-  dispatches_.push_back({&pipeline, nullptr, grid, {operands.begin(), operands.end()}});
+                       std::span<const Operand> operands,
+                       const Work& work) {
+  dispatches_.push_back({&pipeline, nullptr, grid, {operands.begin(), operands.end()}, work});
   slots_.resize(dispatches_.size() * kParamSlot);
   std::memcpy(slots_.data() + slots_.size() - kParamSlot, params.data(), params.size());
 }

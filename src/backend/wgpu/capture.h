@@ -23,12 +23,14 @@ class CapturedStep final : public Captured {
     WGPUBindGroup group = nullptr;
     Grid grid;
     std::vector<Operand> operands;
+    Work work;
   };
 
   void add(const Pipeline& pipeline,
            const Grid& grid,
            std::span<const std::byte> params,
-           std::span<const Operand> operands);
+           std::span<const Operand> operands,
+           const Work& work);
   /// Makes bind groups and uploads the params.
   void finish(Context& context);
 

@@ -48,6 +48,13 @@ struct Grid {
   uint32_t x = 0, y = 1, z = 1;
 };
 
+/// What a dispatch has to do at least, for profiles: operands read and results written once, a
+/// multiply-add as two. The sizes of its weight tell one matrix from another.
+struct Work {
+  double bytes = 0.0, flops = 0.0;
+  uint32_t weight_rows = 0, weight_cols = 0;
+};
+
 /// `count` workgroups spread over x and y; the shader gets its linear number from
 /// workgroup_index(workgroup_id, num_workgroups) of common.wgsl and must compare it with the count.
 Grid grid_for(uint64_t count);

@@ -131,7 +131,7 @@ void WgpuBackend::linear_rows(const LinearArgs& args,
         few ? blocks(params.row_count, 256 / team) * blocks(xr.rows, rows_at_once(xr.rows))
             : blocks(params.row_count, kTile) * blocks(xr.rows, kTile);
     stream_->dispatch_bytes(kernel, grid_for(groups), std::as_bytes(std::span(&params, 1)),
-                            operands);
+                            operands, product_work(xr.rows, weight, piece));
   }
 }
 

@@ -186,7 +186,7 @@ void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const Vie
     const uint64_t groups =
         blocks(yr.rows, tile.rows) * blocks(params.row_count, tile.cols) * params.splits;
     stream_->dispatch_bytes(kernel, grid_for(groups), std::as_bytes(std::span(&params, 1)),
-                            operands);
+                            operands, product_work(yr.rows, weight, piece));
   }
   if (params.splits > 1) {
     merge_parts(*this, args, parts, y);

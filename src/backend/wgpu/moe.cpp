@@ -1,5 +1,6 @@
 #include "backend/wgpu/moe.h"
 
+#include <cmath>
 #include <vector>
 
 #include "backend/wgpu/wgpu_backend.h"
@@ -49,7 +50,8 @@ void gate_up_pairs(const MoeRun& run, const View& act) {
         both.gate_start, both.up_start, run.gate.stride,   moe_offset(act)};
     run.stream.dispatch(kernel, grid_for(groups), params,
                         {whole_in(run.x), in(run.gate_view, both.gate_segment),
-                         in(run.up_view, both.up_segment), whole_in(run.experts), whole_out(act)});
+                         in(run.up_view, both.up_segment), whole_in(run.experts), whole_out(act)},
+                        expert_work(run, run.gate, true, both.end - both.begin));
   }
 }
 
@@ -88,11 +90,20 @@ void down_pairs(const MoeRun& run, const View& act, const View& target, bool par
       }
     }
     run.stream.dispatch_bytes(kernel, grid_for(groups), std::as_bytes(std::span(&params, 1)),
-                              operands);
+                              operands, expert_work(run, run.down, false, piece.end - piece.begin));
   }
 }
 
 }  // namespace
+
+Work expert_work(const MoeRun& run, const Weight& weight, bool gate_up, uint32_t rows) {
+  const double experts = run.expert_count;
+  const double read = experts * (1.0 - std::pow(1.0 - run.k / experts, run.tokens));
+  const double results = rows / experts * (gate_up ? 2.0 : 1.0);  // of a pair
+  const double row_bytes = static_cast<double>(dtype_bytes(weight.dtype, weight.cols));
+  return {read * results * row_bytes + 4.0 * run.pairs * (weight.cols + results),
+          2.0 * run.pairs * results * weight.cols, weight.rows / run.expert_count, weight.cols};
+}
 
 void WgpuBackend::moe_route(const MoeRouteArgs& args, const View& experts, const View& weights) {
   if (experts.elements() == 0) {

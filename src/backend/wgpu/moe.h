@@ -45,6 +45,10 @@ MoePlan moe_plan(const MoeRun& run, WgpuBackend& backend, uint32_t tile);
 /// y[t] = residual[t] + sum_j weights[t, j] * part[t * k + j], j ascending.
 void moe_combine(const MoeRun& run, const View& part, const View& y);
 
+/// Of one matrix of the experts, or of gate and up, of which a dispatch takes `rows` rows of all
+/// experts. Experts that are read: as many as even routing would choose.
+Work expert_work(const MoeRun& run, const Weight& weight, bool gate_up, uint32_t rows);
+
 /// Whether moe_many can do it: several tokens, not more experts than moe_group sorts.
 bool moe_is_many(const MoeRun& run);
 /// The op for several tokens: the pairs are sorted by expert, so that each expert's weights are

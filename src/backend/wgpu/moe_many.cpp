@@ -80,7 +80,8 @@ void gate_up_tiles(const MoeRun& run, const MoePlan& plan, const View& act) {
                             moe_offset(act)};
     run.stream.dispatch(kernel.id, grid, params,
                         {whole_in(run.x), in(run.gate_view, both.gate_segment), whole_in(plan.view),
-                         whole_out(act), in(run.up_view, both.up_segment)});
+                         whole_out(act), in(run.up_view, both.up_segment)},
+                        expert_work(run, run.gate, true, both.end - both.begin));
   }
 }
 
@@ -103,7 +104,8 @@ void down_tiles(const MoeRun& run, const MoePlan& plan, const View& act, const V
                             moe_offset(part)};
     run.stream.dispatch(
         kernel.id, grid, params,
-        {whole_in(act), in(run.down_view, piece.segment), whole_in(plan.view), whole_out(part)});
+        {whole_in(act), in(run.down_view, piece.segment), whole_in(plan.view), whole_out(part)},
+        expert_work(run, run.down, false, piece.end - piece.begin));
   }
 }
 

@@ -115,7 +115,8 @@ void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y) {
                         wide.params,
                         {whole_in(wide.x.values), whole_in(wide.x.exponents),
                          in(run.gate_view, both.gate_segment), whole_in(gate), whole_in(plan.view),
-                         whole_out(act), in(run.up_view, both.up_segment), whole_in(up)});
+                         whole_out(act), in(run.up_view, both.up_segment), whole_in(up)},
+                        expert_work(run, run.gate, true, both.end - both.begin));
   }
 
   const View part = temporary(backend, Shape{run.pairs, run.hidden});
@@ -130,7 +131,8 @@ void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y) {
     run.stream.dispatch(
         narrow.kernel, grid_for(moe_blocks(run.hidden, tile.cols) * plan.tiles), narrow.params,
         {whole_in(narrow.x.values), whole_in(narrow.x.exponents), in(run.down_view, piece.segment),
-         whole_in(down), whole_in(plan.view), whole_out(part)});
+         whole_in(down), whole_in(plan.view), whole_out(part)},
+        expert_work(run, run.down, false, piece.end - piece.begin));
   }
   moe_combine(run, part, y);
 }

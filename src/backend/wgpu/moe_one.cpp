@@ -13,7 +13,8 @@ int64_t most_experts(const Limits& limits) {
   return use_subgroups(limits) ? std::min<int64_t>(256, 32 * int64_t{limits.subgroup_min}) : 256;
 }
 
-/// Steps that a thread makes in an unrolled loop: more take registers from the loads of other threads.
+/// Steps that a thread makes in an unrolled loop: more take registers from the loads of other
+/// threads.
 constexpr uint32_t kGateUpRound = 2;
 constexpr uint32_t kDownRound = 4;
 
@@ -59,6 +60,13 @@ struct OneToken {
   View logits, act, route;
 
   const Limits& limits() const { return backend.limits(); }
+  /// Of the chosen experts, each of which makes `rows` results.
+  Work work(const Weight& weight, uint32_t rows) const {
+    const auto all = static_cast<uint32_t>(args.experts_per_token * int64_t{rows});
+    Work work = product_work(1, weight, {0, 0, all, 0});
+    work.weight_rows = weight.rows / narrow_u32(args.router.dim(0), "experts");
+    return work;
+  }
   uint32_t lanes() const { return 256 / rows_a_workgroup(limits()); }
   bool fits(const View& y) const {
     return args.x.dim(0) == 1 && args.router.dim(0) <= most_experts(limits()) && gate.is_whole() &&
@@ -105,7 +113,8 @@ void gate_up(const OneToken& one) {
   one.backend.stream().dispatch(
       kernel, grid_for(blocks(params.inner, 256 / team) * params.k), params,
       {whole_in(args.x), whole_in(args.norm_weight), whole_in(one.logits), in(args.gate),
-       in(args.up), whole_out(one.act), whole_out(one.route)});
+       in(args.up), whole_out(one.act), whole_out(one.route)},
+      one.work(one.gate, 2 * params.inner));
 }
 
 void down(const OneToken& one, const View& y) {
@@ -132,7 +141,8 @@ void down(const OneToken& one, const View& y) {
                 {"W_STRIDE", "params.w_stride", params.w_stride}});
   one.backend.stream().dispatch(kernel, grid_for(blocks(params.hidden, rows)), params,
                                 {whole_in(one.act), whole_in(one.route), in(one.args.down),
-                                 whole_in(one.args.x), whole_out(y)});
+                                 whole_in(one.args.x), whole_out(y)},
+                                one.work(one.down, params.hidden));
 }
 
 }  // namespace

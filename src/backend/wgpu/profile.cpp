@@ -1,5 +1,7 @@
 #include "backend/wgpu/profile.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <span>
@@ -36,9 +38,12 @@ Profiler::Profiler(Context& context, uint32_t capacity) : context_(context), cap
   }
 }
 
-WGPUPassTimestampWrites Profiler::next(const std::string& name) {
+WGPUPassTimestampWrites Profiler::next(const std::string& name, const Work& work) {
   const auto index = static_cast<uint32_t>(pending_.size());
-  pending_.push_back(name);
+  const bool sized = work.weight_rows > 0;
+  pending_.push_back(
+      {sized ? fmt::format("{} {} x {}", name, work.weight_rows, work.weight_cols) : name, 1, 0.0,
+       work.bytes, work.flops});
   WGPUPassTimestampWrites writes{};
   writes.querySet = queries_.get();
   writes.beginningOfPassWriteIndex = index * 2;
@@ -64,9 +69,12 @@ void Profiler::collect() {
   std::vector<uint64_t> ticks(pending_.size() * 2);
   MapRequest(context_, staging_, ticks.size() * 8).wait(std::as_writable_bytes(std::span(ticks)));
   for (size_t i = 0; i < pending_.size(); ++i) {
-    KernelTime& sum = sums_[pending_[i]];
-    sum.name = pending_[i];
-    ++sum.count;
+    const KernelTime& one = pending_[i];
+    KernelTime& sum = sums_[one.name];
+    sum.name = one.name;
+    sum.count += one.count;
+    sum.bytes += one.bytes;
+    sum.flops += one.flops;
     const uint64_t begin = ticks[i * 2];
     const uint64_t end = std::max(begin, ticks[i * 2 + 1]);
     sum.nanoseconds += static_cast<double>(end - begin) * period_ns_;

@@ -7,6 +7,7 @@
 
 #include "backend/backend.h"
 #include "backend/wgpu/api.h"
+#include "backend/wgpu/kernel.h"
 #include "backend/wgpu/storage.h"
 
 namespace candela::wgpu {
@@ -22,7 +23,7 @@ class Profiler {
   Profiler(Context& context, uint32_t capacity);
 
   /// What to begin the next pass with.
-  WGPUPassTimestampWrites next(const std::string& name);
+  WGPUPassTimestampWrites next(const std::string& name, const Work& work = {});
   bool is_full() const { return pending_.size() == capacity_; }
   /// Records the resolution of all queries since the last time.
   void resolve(WGPUCommandEncoder encoder);
@@ -37,7 +38,7 @@ class Profiler {
   Handle<WGPUQuerySet> queries_;
   BufferPtr resolved_, staging_;
   double period_ns_ = 1.0;
-  std::vector<std::string> pending_;
+  std::vector<KernelTime> pending_;  ///< without their times
   std::map<std::string, KernelTime> sums_;
 };
 

@@ -166,6 +166,14 @@ void define_round(KernelId& kernel, uint32_t cols, uint32_t team, uint32_t longe
   kernel.substitutions.emplace_back("ROUND", std::to_string(round));
 }
 
+Work product_work(uint64_t rows, const Weight& weight, const WeightPiece& piece) {
+  const uint64_t count = piece.end - piece.begin;
+  const uint64_t products = count * weight.cols;
+  const auto bytes = static_cast<double>(dtype_bytes(weight.dtype, static_cast<int64_t>(products)));
+  return {bytes + 4.0 * static_cast<double>(rows * (weight.cols + count)),
+          2.0 * static_cast<double>(rows * products), weight.rows, weight.cols};
+}
+
 bool norm_by_eights(const View& weight) {
   return weight.layout.is_contiguous() && !weight.storage->is_segmented() &&
          ((weight.dtype == DType::BF16 && weight.layout.offset % 8 == 0) ||

@@ -91,6 +91,9 @@ struct Weight {
 /// @throws Unsupported  A row straddles segments, or a block format has broken blocks.
 Weight weight_rows(const View& weight, const char* op);
 
+/// Of `rows` rows of x times a piece of a weight.
+Work product_work(uint64_t rows, const Weight& weight, const WeightPiece& piece);
+
 /// Adds the define of weight.wgsl that names the dtype.
 void define_weight(KernelId& kernel, DType dtype, bool vec4);
 /// A size that a kernel's text names {{name}}: a number, or else `field`, where its params hold it.
@@ -99,13 +102,13 @@ struct SizeText {
   const char* field;
   uint32_t value;
 };
-/// Gives a kernel its sizes: as numbers if `fixed`, which spares it the wait for its params. Part of a
-/// pipeline's key, so only for sizes of large weights, of which a model has few.
+/// Gives a kernel its sizes: as numbers if `fixed`, which spares it the wait for its params. Part
+/// of a pipeline's key, so only for sizes of large weights, of which a model has few.
 void define_sizes(KernelId& kernel, bool fixed, std::initializer_list<SizeText> sizes);
 /// Whether a weight is so large, and lies so, that its sizes may be fixed.
 bool has_fixed_sizes(const Weight& weight);
-/// {{ROUND}}: steps of eight columns that each thread of a team makes in a loop of fixed length, at most
-/// `longest`; they divide the columns.
+/// {{ROUND}}: steps of eight columns that each thread of a team makes in a loop of fixed length, at
+/// most `longest`; they divide the columns.
 void define_round(KernelId& kernel, uint32_t cols, uint32_t team, uint32_t longest);
 /// Whether norm8.wgsl can read this norm weight.
 bool norm_by_eights(const View& weight);

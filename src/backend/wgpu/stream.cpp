@@ -62,7 +62,7 @@ WGPUCommandEncoder Stream::State::open_encoder() {
   return encoder.get();
 }
 
-void Stream::State::begin_pass(const Pipeline& pipeline) {
+void Stream::State::begin_pass(const Pipeline& pipeline, const Work& work) {
   if (pass && !each_timed()) {
     return;
   }
@@ -70,7 +70,7 @@ void Stream::State::begin_pass(const Pipeline& pipeline) {
   WGPUComputePassDescriptor descriptor{};
   WGPUPassTimestampWrites times{};
   if (profiler) {
-    times = profiler->next(each_timed() ? pipeline.name : "pass");
+    times = each_timed() ? profiler->next(pipeline.name, work) : profiler->next("pass");
     descriptor.timestampWrites = &times;
   }
   pass = {api.CommandEncoderBeginComputePass(open_encoder(), &descriptor),
@@ -88,10 +88,11 @@ void Stream::State::end_pass() {
 void Stream::State::record(const Pipeline& pipeline,
                            const Grid& grid,
                            std::span<const std::byte> bytes,
-                           std::span<const Operand> operands) {
+                           std::span<const Operand> operands,
+                           const Work& work) {
   const uint32_t offset = dispatches * kParamSlot;
   std::memcpy(shadow.data() + offset, bytes.data(), bytes.size());
-  encode(pipeline, groups.get(pipeline, operands), offset, grid);
+  encode(pipeline, groups.get(pipeline, operands), offset, grid, work);
   for (const Operand& operand : operands) {
     operand.buffer->last_batch = batch;
     operand.buffer->writes += operand.written ? 1 : 0;
@@ -102,8 +103,9 @@ void Stream::State::record(const Pipeline& pipeline,
 void Stream::State::encode(const Pipeline& pipeline,
                            WGPUBindGroup group,
                            uint32_t offset,
-                           const Grid& grid) {
-  begin_pass(pipeline);
+                           const Grid& grid,
+                           const Work& work) {
+  begin_pass(pipeline, work);
   if (bound != &pipeline) {
     api.ComputePassEncoderSetPipeline(pass.get(), pipeline.handle.get());
     bound = &pipeline;
@@ -156,7 +158,8 @@ void Stream::State::submit() {
 void Stream::dispatch_bytes(const KernelId& kernel,
                             const Grid& grid,
                             std::span<const std::byte> params,
-                            std::span<const Operand> operands) {
+                            std::span<const Operand> operands,
+                            const Work& work) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) {
     return;
   }
@@ -175,13 +178,13 @@ void Stream::dispatch_bytes(const KernelId& kernel,
         pipeline.name, params.size(), pipeline.param_bytes);
   }
   if (state.captured) {
-    state.captured->add(pipeline, grid, params, operands);
+    state.captured->add(pipeline, grid, params, operands, work);
     return;
   }
   if (state.recorder) {
     state.recorder->before(*this, kernel, grid, params, operands);
   }
-  state.record(pipeline, grid, params, operands);
+  state.record(pipeline, grid, params, operands, work);
   if (state.recorder) {
     state.recorder->after(*this, operands);
   }
@@ -235,7 +238,7 @@ void Stream::replay(const Captured& work) {
   flush();
   uint32_t slot = 0;
   for (const CapturedStep::Dispatch& one : step->dispatches()) {
-    state.encode(*one.pipeline, one.group, slot * kParamSlot, one.grid);
+    state.encode(*one.pipeline, one.group, slot * kParamSlot, one.grid, one.work);
     ++slot;
     if (state.each_timed() && state.profiler->is_full()) {
       state.submit();

@@ -38,17 +38,19 @@ class Stream {
   void dispatch(const KernelId& kernel,
                 const Grid& grid,
                 const Params& params,
-                std::initializer_list<Operand> operands) {
+                std::initializer_list<Operand> operands,
+                const Work& work = {}) {
     static_assert(std::is_trivially_copyable_v<Params> && sizeof(Params) % 4 == 0 &&
                   alignof(Params) == 4);
     dispatch_bytes(kernel, grid, {reinterpret_cast<const std::byte*>(&params), sizeof(Params)},
-                   {operands.begin(), operands.size()});
+                   {operands.begin(), operands.size()}, work);
   }
 
   void dispatch_bytes(const KernelId& kernel,
                       const Grid& grid,
                       std::span<const std::byte> params,
-                      std::span<const Operand> operands);
+                      std::span<const Operand> operands,
+                      const Work& work = {});
 
   /// Buffer to buffer; offsets and size multiples of 4.
   void copy(const Operand& from,

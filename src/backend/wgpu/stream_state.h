@@ -43,13 +43,18 @@ struct Stream::State {
   void refuse_in_capture(const char* what) const;
   BufferPtr staging(uint64_t bytes);
   WGPUCommandEncoder open_encoder();
-  void begin_pass(const Pipeline& pipeline);
+  void begin_pass(const Pipeline& pipeline, const Work& work);
   void end_pass();
   void record(const Pipeline& pipeline,
               const Grid& grid,
               std::span<const std::byte> bytes,
-              std::span<const Operand> operands);
-  void encode(const Pipeline& pipeline, WGPUBindGroup group, uint32_t offset, const Grid& grid);
+              std::span<const Operand> operands,
+              const Work& work);
+  void encode(const Pipeline& pipeline,
+              WGPUBindGroup group,
+              uint32_t offset,
+              const Grid& grid,
+              const Work& work);
   void submit();
   void write(const Buffer& to, uint64_t offset, HostPiece data);
 
