@@ -126,6 +126,9 @@ KernelId prefill_kernel(const AttentionArgs& args, bool matrix) {
   }
   kernel.defines.emplace_back("SUBGROUPS");
   kernel.defines.emplace_back("SUBGROUP_MATRIX");
+  if (vec4 && args.k_cache.dtype == DType::BF16) {
+    kernel.defines.emplace_back("RAW_BF16");
+  }
   if (dim > 64) {
     kernel.defines.emplace_back("WIDE");
   }

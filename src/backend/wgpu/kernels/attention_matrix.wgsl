@@ -67,38 +67,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   while (run <= last_token) {
     let here = run_from(run, last_token);
     let mine = token >= run && token < here.after;
+    let whole = run == token_of(first_row, 0u, per_kv) && here.after > last_token;
     let page_row = params.pages_offset + here.sequence * params.max_pages;
+    var next = fetch_tile(here.low, here, page_row, kv_head, thread);
     for (var at = here.low; at < here.high; at += kKeys) {
-      let position = min(at + thread / 8u, here.high - 1u);
-      let page = pages[page_row + position / params.page];
-      let slot = position % params.page;
-      let k_row = params.k_offset + page * params.k_page + kv_head * params.k_head +
-                  slot * params.k_slot;
-      let v_row = params.v_offset + page * params.v_page + kv_head * params.v_head +
-                  slot * params.v_slot;
-      let d = thread % 8u * 8u;
-      var k_low = zeros();
-      var v_low = zeros();
-      if (d < params.dim) {
-        k_low = weight8(0u, k_row, d, params.dim);
-        v_low = weight8(1u, v_row, d, params.dim);
-      }
-//:if WIDE
-      var k_high = zeros();
-      var v_high = zeros();
-      if (d + 64u < params.dim) {
-        k_high = weight8(0u, k_row, d + 64u, params.dim);
-        v_high = weight8(1u, v_row, d + 64u, params.dim);
-      }
-//:end
       workgroupBarrier();
-      put8(thread / 8u * kPitch + d, k_low);
-      put8(kValues + thread / 8u * kPitch + d, v_low);
-//:if WIDE
-      put8(thread / 8u * kPitch + d + 64u, k_high);
-      put8(kValues + thread / 8u * kPitch + d + 64u, v_high);
-//:end
+      put_tile(next, thread);
       workgroupBarrier();
+      next = fetch_tile(at + kKeys, here, page_row, kv_head, thread);
       var s0 = Result();
       var s1 = Result();
       s0 = scored(q0, 0u, s0);
@@ -125,28 +101,32 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
       workgroupBarrier();
       let own = row * kScorePitch + side;
       var parts = array<vec4<f32>, 4>(score4(own), score4(own + 4u), score4(own + 8u), score4(own + 12u));
-      var now = kLowest;
-      for (var i = 0u; i < 4u; i++) {
-        let places = vec4<u32>(0u, 1u, 2u, 3u) + (at + side + 4u * i);
-        let seen = vec4<bool>(mine) & (places >= vec4<u32>(begin)) & (places < vec4<u32>(end));
-        parts[i] = select(vec4<f32>(kLowest), parts[i], seen);
-        now = max(now, max(max(parts[i].x, parts[i].y), max(parts[i].z, parts[i].w)));
+      // Most tiles are seen by all rows.
+      if (!whole || at < here.sure_low || at + kKeys > here.sure_high) {
+        for (var i = 0u; i < 4u; i++) {
+          let places = vec4<u32>(0u, 1u, 2u, 3u) + (at + side + 4u * i);
+          let seen = vec4<bool>(mine) & (places >= vec4<u32>(begin)) & (places < vec4<u32>(end));
+          parts[i] = select(vec4<f32>(kLowest), parts[i], seen);
+        }
       }
+      let fours = max(max(parts[0], parts[1]), max(parts[2], parts[3]));
+      var now = max(max(fours.x, fours.y), max(fours.z, fours.w));
       now = max(now, subgroupShuffleXor(now, 1u));
-      let total = sum + subgroupShuffleXor(sum, 1u);
       let rises = now > reference + kSlack;
-      let fade = select(1.0, exp(max(reference - now, -80.0)), rises && total > 0.0);
-      if (rises && total > 0.0) {
+      let fades = rises && reference > kLowest;
+      let fade = select(1.0, exp2(max(reference - now, -120.0)), fades);
+      if (fades) {
         atomicStore(&stale[0], 1u);
       }
       reference = select(reference, now, rises);
       sum *= fade;
+      let below = max(reference, -1.0e30);  // so that what is not seen lies far below
       for (var i = 0u; i < 4u; i++) {
-        parts[i] = select(vec4<f32>(0.0), exp(parts[i] - reference), parts[i] > vec4<f32>(kLowest));
+        parts[i] = exp2(max(parts[i] - below, vec4<f32>(-120.0)));
         sum += (parts[i].x + parts[i].y) + (parts[i].z + parts[i].w);
       }
-      put8(kShares + row * kSharePitch + side, Eight(parts[0], parts[1]));
-      put8(kShares + row * kSharePitch + side + 8u, Eight(parts[2], parts[3]));
+      put_shares(kShares + row * kSharePitch + side, parts[0], parts[1]);
+      put_shares(kShares + row * kSharePitch + side + 8u, parts[2], parts[3]);
       if (workgroupUniformLoad(&stale[0]) != 0u) {
         store_scores(corner, y0);
         store_scores(corner + 16u, y1);

@@ -7,7 +7,8 @@ alias Result = subgroup_matrix_result<f32, 16, 16>;
 
 const kRows = 128u;
 const kKeys = 32u;
-const kSlack = 8.0;         // e^8 and 128 such shares are far from the limit of F16
+const kSlack = 12.0;        // 2^12 and 128 such shares are far from the limits of F16 and F32
+const kLog2E = 1.44269504;
 const kPitch = 136u;        // of keys and values, eight more than a row against bank conflicts
 const kValues = 4352u;      // where they begin in `halves`
 const kShares = 8704u;
@@ -23,15 +24,20 @@ var<workgroup> halves: buffer<2u * kHalves>;  // keys [32][dim], values [32][dim
 var<workgroup> scores: buffer<4u * kScores>;  // [row][key]; also two pieces of the results
 var<workgroup> stale: array<atomic<u32>, 4>;  // [0]: whether a row's reference rose
 
-fn packed(v: vec4<f32>) -> vec2<u32> {
-  let w = clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0));
-  return vec2<u32>(pack2x16float(w.xy), pack2x16float(w.zw));
+// Eight halves from `at`, a multiple of eight; none is beyond the limits of F16.
+fn put_shares(at: u32, lo: vec4<f32>, hi: vec4<f32>) {
+  let pieces = bufferView<array<vec4<u32>, kHalves / 8u>>(&halves, 0u);
+  pieces[at >> 3u] = vec4<u32>(pack2x16float(lo.xy), pack2x16float(lo.zw), pack2x16float(hi.xy),
+                               pack2x16float(hi.zw));
 }
 
-// Eight halves from `at`, a multiple of eight.
+fn limited(v: vec4<f32>) -> vec4<f32> {
+  return clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+}
+
+// The same of any numbers.
 fn put8(at: u32, v: Eight) {
-  let pieces = bufferView<array<vec4<u32>, kHalves / 8u>>(&halves, 0u);
-  pieces[at >> 3u] = vec4<u32>(packed(v.lo), packed(v.hi));
+  put_shares(at, limited(v.lo), limited(v.hi));
 }
 
 // Four scores from `at`, a multiple of four: 16 bytes a thread meet no bank twice.
@@ -54,8 +60,74 @@ fn zeros() -> Eight {
   return Eight(vec4<f32>(0.0), vec4<f32>(0.0));
 }
 
-// 64 dimensions from `d0` on of all rows, scaled, to `halves`.
+// Eight elements of a key or value as they lie in the cache: fetched early, unpacked late.
+//:if RAW_BF16
+alias Raw = vec4<u32>;
+
+fn fetch(which: u32, row: u32, d: u32) -> Raw {
+  return w_quad(which, (row + d) >> 3u);
+}
+
+fn unpacked(raw: Raw) -> Eight {
+  return Eight(four_of(raw.xy), four_of(raw.zw));
+}
+//:else
+alias Raw = Eight;
+
+fn fetch(which: u32, row: u32, d: u32) -> Raw {
+  return weight8(which, row, d, params.dim);
+}
+
+fn unpacked(raw: Raw) -> Eight {
+  return raw;
+}
+//:end
+
+// What a thread brings of a tile of keys and values: eight dimensions of one position, WIDE: twice.
+struct Tile {
+  key: Raw,
+  value: Raw,
+//:if WIDE
+  far_key: Raw,
+  far_value: Raw,
+//:end
+}
+
+// The tile that begins at position `at`; the run's last position again past its end.
+fn fetch_tile(at: u32, run: Run, page_row: u32, kv_head: u32, thread: u32) -> Tile {
+  let position = min(at + thread / 8u, run.high - 1u);
+  let page = pages[page_row + position / params.page];
+  let slot = position % params.page;
+  let k_row = params.k_offset + page * params.k_page + kv_head * params.k_head + slot * params.k_slot;
+  let v_row = params.v_offset + page * params.v_page + kv_head * params.v_head + slot * params.v_slot;
+  let d = thread % 8u * 8u;
+  var tile: Tile;
+  if (d < params.dim) {
+    tile.key = fetch(0u, k_row, d);
+    tile.value = fetch(1u, v_row, d);
+  }
+//:if WIDE
+  if (d + 64u < params.dim) {
+    tile.far_key = fetch(0u, k_row, d + 64u);
+    tile.far_value = fetch(1u, v_row, d + 64u);
+  }
+//:end
+  return tile;
+}
+
+fn put_tile(tile: Tile, thread: u32) {
+  let at = thread / 8u * kPitch + thread % 8u * 8u;
+  put8(at, unpacked(tile.key));
+  put8(kValues + at, unpacked(tile.value));
+//:if WIDE
+  put8(at + 64u, unpacked(tile.far_key));
+  put8(kValues + at + 64u, unpacked(tile.far_value));
+//:end
+}
+
+// 64 dimensions from `d0` on of all rows, scaled for shares that are powers of two, to `halves`.
 fn stage_queries(thread: u32, first_row: u32, rows: u32, per_kv: u32, kv_head: u32, d0: u32) {
+  let scale = params.scale * kLog2E;
   for (var i = thread; i < kRows * 8u; i += 256u) {
     let row = i / 8u;
     let d = d0 + i % 8u * 8u;
@@ -65,10 +137,10 @@ fn stage_queries(thread: u32, first_row: u32, rows: u32, per_kv: u32, kv_head: u
     var values = zeros();
     for (var j = 0u; j < 4u; j++) {
       if (d + j < params.dim) {
-        values.lo[j] = params.scale * q[source + d + j];
+        values.lo[j] = scale * q[source + d + j];
       }
       if (d + j + 4u < params.dim) {
-        values.hi[j] = params.scale * q[source + d + j + 4u];
+        values.hi[j] = scale * q[source + d + j + 4u];
       }
     }
     put8(row * kQueryPitch + i % 8u * 8u, values);

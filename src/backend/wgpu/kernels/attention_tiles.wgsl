@@ -51,16 +51,19 @@ fn token_of(first_row: u32, row: u32, per_kv: u32) -> u32 {
   return min((first_row + row) / per_kv, params.tokens - 1u);
 }
 
-// Tokens [run, after) belong to one sequence; [low, high) covers their intervals.
+// Tokens [run, after) belong to one sequence; [low, high) covers their intervals, all of which cover
+// [sure_low, sure_high).
 struct Run {
   after: u32,
   sequence: u32,
   low: u32,
   high: u32,
+  sure_low: u32,
+  sure_high: u32,
 }
 
 fn run_from(run: u32, last_token: u32) -> Run {
-  var found = Run(run, spans[params.spans_offset + run * 3u + 2u], 0xffffffffu, 0u);
+  var found = Run(run, spans[params.spans_offset + run * 3u + 2u], 0xffffffffu, 0u, 0u, 0xffffffffu);
   while (found.after <= last_token &&
          spans[params.spans_offset + found.after * 3u + 2u] == found.sequence) {
     let begin = spans[params.spans_offset + found.after * 3u];
@@ -69,6 +72,8 @@ fn run_from(run: u32, last_token: u32) -> Run {
       found.low = min(found.low, begin);
       found.high = max(found.high, end);
     }
+    found.sure_low = max(found.sure_low, begin);
+    found.sure_high = min(found.sure_high, end);
     found.after += 1u;
   }
   return found;
