@@ -328,6 +328,8 @@ void add_moe_block(Table& table) {
       add("odd", dtype, {1, 3, 7, 33, 17}, true);
     }
   }
+  add("prompt", DType::BF16, {100, 3, 70, 24, 72}, true);
+  add("prompt_raw_weights", DType::BF16, {130, 4, 64, 72, 136}, false);
   // Large enough for sizes in a kernel's text.
   add("wide", DType::BF16, {1, 4, 16, 256, 512}, true);
   add("many_experts", DType::BF16, {1, 7, 256, 8, 16}, true);

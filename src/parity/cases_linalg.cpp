@@ -170,6 +170,18 @@ void add_norm_linear(Table& table) {
   add("outliers", outliers({2, 256}, 5), normal({256}, 4, DType::BF16),
       weight(40, 256, DType::BF16));
   add("zeros", filled({1, 64}, 0), normal({64}, 4), weight(5, 64, DType::F32));
+  // For matrix cores, which norm while they cut x into terms. (The norm's elements add up to
+  // something: where all columns are alike, that sum is the result, and F16 terms are off by a
+  // share of each.)
+  for (const DType norm : {DType::F32, DType::BF16, DType::F16}) {
+    for (const int64_t rows : {16, 130}) {
+      add(fmt::format("terms_{}_{}", dtype_name(norm), rows), normal({rows, 136}, 7),
+          normal({136}, 24, norm), weight(80, 136, DType::BF16));
+    }
+  }
+  add("terms_outliers", outliers({40, 256}, 9), normal({256}, 8, DType::BF16),
+      weight(70, 256, DType::BF16));
+  add("terms_zeros", filled({40, 64}, 0), normal({64}, 8), weight(70, 64, DType::BF16));
 }
 
 // Sizes around the tiles of matrix cores, which take over from nine rows on where there are any.

@@ -208,7 +208,7 @@ std::map<std::string, Axes> matrix_kernels() {
       {"linear_tile", {weights(), flag("X_VEC4"), linear_extras()}},
       {"linear_matrix",
        {matrix_tiles(), matrix_weights(), {{{}}, {{"TAIL", "SPLIT", "SLICED"}}}, flag("Y_VEC4")}},
-      {"matrix_terms", {flag("TWO_TERMS")}},
+      {"matrix_terms", {flag("TWO_TERMS"), flag("WITH_NORM")}},
       {"matrix_exponents", {}},
       {"matrix_merge", {extras(2)}},
       {"conv", {flag("BIAS"), texts("W_KIND", {"0", "1", "2"})}},

@@ -65,7 +65,7 @@ void WgpuBackend::linear(const LinearArgs& args, const View& y) {
   const bool few = !cores && rows_of(x).rows <= kFewRows;
   const bool norm_inside =
       args.norm_weight && few && norm_by_eights(*args.norm_weight) && rows_of(x).vec4();
-  if (args.norm_weight && !norm_inside) {
+  if (args.norm_weight && !norm_inside && !cores) {
     x = normed(args);
   }
   if (cores) {

@@ -12,9 +12,6 @@
 namespace candela::wgpu {
 namespace {
 
-/// Columns after which exact sums leave the matrix cores.
-constexpr uint32_t kExactSlice = 512;
-
 struct MatrixParams {
   uint32_t rows, cols, pitch, padded_rows, row_begin, row_count, w_start, w_stride, slice, split,
       splits;
@@ -141,16 +138,25 @@ KernelId linear_matrix_kernel(const MatrixTile& tile, uint32_t terms, uint32_t r
 }
 
 void WgpuBackend::linear_matrix(const LinearArgs& args, const View& x, const View& y) {
+  const uint32_t rows = rows_of(y).rows;
+  const uint32_t terms =
+      x.dtype == DType::F16 ? 1 : matrix_term_count(context_->options().precision, rows);
+  std::optional<RowNorm> norm;
+  if (args.norm_weight) {
+    norm = {dense(*this, *args.norm_weight), args.norm_eps};
+  }
+  linear_terms(args, matrix_terms(*this, x, terms, norm), y);
+}
+
+void WgpuBackend::linear_terms(const LinearArgs& args, const MatrixTerms& left, const View& y) {
   const Weight weight = weight_rows(args.weight, "linear");
   const Rows yr = rows_of(y);
   const bool fast = context_->options().precision == Precision::Fast && yr.rows > kMatrixDecodeRows;
-  const uint32_t terms = fast || x.dtype == DType::F16 ? 1 : 2;
-  const MatrixDivision division = divide_product(yr.rows, weight, terms);
+  const MatrixDivision division = divide_product(yr.rows, weight, left.terms);
   const MatrixTile& tile = division.tile;
-  const MatrixTerms left = matrix_terms(*this, x, terms, tile.rows);
   MatrixParams params = product_params(weight, division, left, yr, fast);
 
-  KernelId kernel = product_kernel(weight, tile, terms, params);
+  KernelId kernel = product_kernel(weight, tile, left.terms, params);
   std::vector<Operand> operands{whole_in(left.values), Operand{}, whole_out(y)};
   if (left.exponents.storage != nullptr) {
     kernel.defines.emplace_back("X_SCALED");

@@ -4,19 +4,20 @@
 
 #include <algorithm>
 #include <bit>
+#include <vector>
 
+#include "backend/wgpu/matrix_division.h"
 #include "backend/wgpu/storage.h"
 #include "backend/wgpu/wgpu_backend.h"
 
 namespace candela::wgpu {
 namespace {
 
-/// Every tile's rows divide it.
-constexpr uint32_t kLargestTileRows = 128;
 constexpr uint32_t kTileRowBytes = (kMatrixStep + 8) * 2;
 
 struct TermsParams {
-  uint32_t rows, cols, x_offset, x_stride, pitch, padded_rows;
+  uint32_t rows, cols, x_offset, x_stride, pitch, padded_rows, norm_offset, norm_kind;
+  float eps;
 };
 
 struct ExponentsParams {
@@ -122,24 +123,40 @@ bool is_matrix_term(const View& x) {
          rows.rows % kLargestTileRows == 0;
 }
 
-MatrixTerms matrix_terms(WgpuBackend& backend, const View& x, uint32_t terms, uint32_t tile_rows) {
+uint32_t matrix_term_count(Precision precision, uint32_t rows) {
+  return precision == Precision::Fast && rows > kMatrixDecodeRows ? 1 : 2;
+}
+
+MatrixTerms matrix_terms(WgpuBackend& backend,
+                         const View& x,
+                         uint32_t terms,
+                         const std::optional<RowNorm>& norm) {
   const Rows rows = rows_of(x);
   if (x.dtype == DType::F16) {
-    return {x, View{}, rows.stride, rows.rows};
+    return {x, View{}, rows.stride, rows.rows, 1};
   }
   MatrixTerms made;
+  made.terms = terms;
   made.exponents = temporary(backend, {rows.rows}, DType::I32);
   made.pitch = (rows.cols + kMatrixStep - 1) / kMatrixStep * kMatrixStep;
-  made.padded_rows = (rows.rows + tile_rows - 1) / tile_rows * tile_rows;
+  made.padded_rows = (rows.rows + kLargestTileRows - 1) / kLargestTileRows * kLargestTileRows;
   made.values = temporary(backend, {terms, made.padded_rows, made.pitch}, DType::F16);
   KernelId kernel{"matrix_terms"};
   if (terms == 2) {
     kernel.defines.emplace_back("TWO_TERMS");
   }
-  const TermsParams params{rows.rows,   rows.cols,  rows.offset,
-                           rows.stride, made.pitch, made.padded_rows};
-  backend.stream().dispatch(kernel, grid_for(rows.rows), params,
-                            {whole_in(x), whole_out(made.values), whole_out(made.exponents)});
+  TermsParams params{rows.rows,        rows.cols, rows.offset, rows.stride, made.pitch,
+                     made.padded_rows, 0,         0,           0.0f};
+  std::vector<Operand> operands{whole_in(x), whole_out(made.values), whole_out(made.exponents)};
+  if (norm) {
+    kernel.defines.emplace_back("WITH_NORM");
+    params.norm_offset = narrow_u32(norm->weight.layout.offset, "the offset of a norm weight");
+    params.norm_kind = real_kind(norm->weight.dtype, "linear");
+    params.eps = norm->eps;
+    operands.push_back(whole_in(norm->weight));
+  }
+  backend.stream().dispatch_bytes(kernel, grid_for(rows.rows), std::as_bytes(std::span(&params, 1)),
+                                  operands);
   return made;
 }
 

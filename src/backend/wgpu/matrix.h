@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "backend/backend.h"
@@ -25,6 +26,8 @@ struct MatrixTile {
 inline constexpr uint32_t kMatrixStep = 64;
 /// Columns of the smallest tile.
 inline constexpr uint32_t kMatrixCols = 64;
+/// Every tile's rows divide it.
+inline constexpr uint32_t kLargestTileRows = 128;
 
 /// Whether matrix_tile.wgsl can be used: subgroups of 32 and 48 KiB of workgroup memory.
 bool has_matrix_cores(const Limits& limits);
@@ -55,12 +58,23 @@ struct MatrixTerms {
   View values;     ///< F16 [terms, padded_rows, pitch]
   View exponents;  ///< I32 [rows]; without storage: all zero
   uint32_t pitch = 0, padded_rows = 0;
+  uint32_t terms = 1;
 };
 /// Whether x is F16 and lies as one term of whole tiles, whatever their size: nothing is to be
 /// made.
 bool is_matrix_term(const View& x);
-/// Of F32 rows, or of an x that is_matrix_term.
-MatrixTerms matrix_terms(WgpuBackend& backend, const View& x, uint32_t terms, uint32_t tile_rows);
+/// RMSNorm of rows with a gapless weight [cols].
+struct RowNorm {
+  View weight;
+  float eps;
+};
+/// Of F32 rows, normed if asked for, or of an x that is_matrix_term.
+MatrixTerms matrix_terms(WgpuBackend& backend,
+                         const View& x,
+                         uint32_t terms,
+                         const std::optional<RowNorm>& norm = {});
+/// As many terms as so many F32 rows need in a class: decode steps are exact in both.
+uint32_t matrix_term_count(Precision precision, uint32_t rows);
 
 /// Exponents of the BF16 rows of one piece (matrix_exponents.wgsl), computed once and kept with the
 /// weight's storage until something is written there.

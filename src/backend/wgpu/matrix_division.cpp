@@ -15,6 +15,8 @@ constexpr uint64_t kFillingGroups = uint64_t{2} * kProcessors;
 /// Columns that are worth a workgroup of their own, and how many may share a row's.
 constexpr uint32_t kLeastSplit = 256;
 constexpr uint32_t kMostSplits = 8;
+/// Rows of a weight that wide tiles can fill the GPU with.
+constexpr uint32_t kManyRows = 1024;
 
 /// A tile, what all multiprocessors make with it, and how many workgroups each needs for that.
 struct Candidate {
@@ -36,8 +38,24 @@ MatrixDivision divide_columns(const MatrixTile& tile, uint32_t pitch, uint32_t s
   return {tile, static_cast<uint32_t>(blocks(blocks(pitch, splits), unit)) * unit};
 }
 
+/// Whether every piece of the weight has a tile's columns at least.
+bool fits(const MatrixTile& tile, const Weight& weight) {
+  return std::all_of(weight.pieces.begin(), weight.pieces.end(), [&](const WeightPiece& piece) {
+    return piece.end - piece.begin >= tile.cols;
+  });
+}
+
 /// Few rows: bound by memory, so the columns are divided until the device is full.
 MatrixDivision divide_few(uint32_t rows, const Weight& weight, uint32_t pitch) {
+  constexpr MatrixTile kWide{64, 128, 32, 32};
+  if (rows > 32 && weight.rows >= kManyRows && fits(kWide, weight)) {
+    // Twice the threads, so one a multiprocessor; long parts would leave matrix cores in between.
+    const auto splits =
+        static_cast<uint32_t>(std::max<uint64_t>(kProcessors / blocks(weight.rows, kWide.cols), 1));
+    MatrixDivision division = divide_columns(kWide, pitch, splits);
+    division.columns = splits > 1 ? std::min(division.columns, kExactSlice) : division.columns;
+    return division;
+  }
   const MatrixTile tile = rows <= 16   ? MatrixTile{16, 64, 16, 16}
                           : rows <= 32 ? MatrixTile{32, 64, 32, 16}
                                        : MatrixTile{64, 64, 32, 32};
@@ -68,9 +86,7 @@ MatrixDivision divide_many(uint32_t rows, const Weight& weight, uint32_t terms, 
   double shortest = std::numeric_limits<double>::infinity();
   const uint32_t most = std::clamp(weight.cols / kLeastSplit, 1u, kMostSplits);
   for (const Candidate& candidate : terms == 1 ? std::span<const Candidate>(kFast) : kExact) {
-    if (std::any_of(weight.pieces.begin(), weight.pieces.end(), [&](const WeightPiece& piece) {
-          return piece.end - piece.begin < candidate.tile.cols;
-        })) {
+    if (!fits(candidate.tile, weight)) {
       continue;
     }
     for (uint32_t splits = 1; splits <= most; ++splits) {

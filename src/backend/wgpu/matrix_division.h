@@ -9,6 +9,9 @@ namespace candela::wgpu {
 /// Rows that count as decoding: exact in every class.
 inline constexpr uint32_t kMatrixDecodeRows = 64;
 
+/// Columns after which exact sums leave the matrix cores.
+inline constexpr uint32_t kExactSlice = 512;
+
 /// How a product is divided: the tile of a workgroup, and the columns that it sums, whole steps.
 struct MatrixDivision {
   MatrixTile tile;

@@ -131,18 +131,12 @@ void WgpuBackend::moe_route(const MoeRouteArgs& args, const View& experts, const
                     {whole_in(logits), whole_out(experts), whole_out(weights)});
 }
 
-void WgpuBackend::moe(const MoeArgs& args, const View& y) {
-  if (y.elements() == 0) {
-    return;
-  }
-  RowTarget target(*this, y);
-  const View to =
-      target.view().layout.is_contiguous() ? target.view() : temporary(*this, y.shape());
-  MoeRun run{*stream_,
-             limits(),
-             dense(*this, args.x, DType::F32),
-             dense(*this, args.experts),
-             dense(*this, args.weights),
+MoeRun moe_run(WgpuBackend& backend, const MoeArgs& args) {
+  MoeRun run{backend.stream(),
+             backend.limits(),
+             dense(backend, args.x, DType::F32),
+             dense(backend, args.experts),
+             dense(backend, args.weights),
              std::nullopt,
              args.gate,
              args.up,
@@ -156,7 +150,7 @@ void WgpuBackend::moe(const MoeArgs& args, const View& y) {
              narrow_u32(args.x.dim(1), "the hidden size"),
              narrow_u32(args.gate.dim(1), "the inner size"),
              narrow_u32(args.gate.dim(0), "experts"),
-             context_->options().precision};
+             backend.context().options().precision};
   if (run.gate.dtype != run.up.dtype || run.pairs == 0 || run.inner == 0) {
     fail(ErrorKind::Unsupported, Subject::Device,
          "moe: gate of type {} with up of type {} and {} pairs is not supported on WebGPU; store "
@@ -164,8 +158,19 @@ void WgpuBackend::moe(const MoeArgs& args, const View& y) {
          dtype_name(run.gate.dtype), dtype_name(run.up.dtype), run.pairs);
   }
   if (args.residual) {
-    run.residual = dense(*this, *args.residual, DType::F32);
+    run.residual = dense(backend, *args.residual, DType::F32);
   }
+  return run;
+}
+
+void WgpuBackend::moe(const MoeArgs& args, const View& y) {
+  if (y.elements() == 0) {
+    return;
+  }
+  RowTarget target(*this, y);
+  const View to =
+      target.view().layout.is_contiguous() ? target.view() : temporary(*this, y.shape());
+  const MoeRun run = moe_run(*this, args);
   if (moe_is_many(run)) {
     moe_many(run, *this, to);
   } else {

@@ -22,7 +22,9 @@ struct MoeRun {
   Weight gate, up, down;
   uint32_t tokens, k, pairs, hidden, inner, expert_count;
   Precision precision;
+  std::optional<MatrixTerms> x_terms = {};  ///< of x, if they were made already
 };
+MoeRun moe_run(WgpuBackend& backend, const MoeArgs& args);
 
 /// Rows that lie in one segment of both gate and up.
 struct MoeBoth {
@@ -49,12 +51,17 @@ void moe_combine(const MoeRun& run, const View& part, const View& y);
 /// experts. Experts that are read: as many as even routing would choose.
 Work expert_work(const MoeRun& run, const Weight& weight, bool gate_up, uint32_t rows);
 
+/// moe_block for one token in three dispatches; false if the operands do not suit it.
+bool moe_one(WgpuBackend& backend, const MoeBlockArgs& args, const View& y);
+
 /// Whether moe_many can do it: several tokens, not more experts than moe_group sorts.
 bool moe_is_many(const MoeRun& run);
 /// The op for several tokens: the pairs are sorted by expert, so that each expert's weights are
 /// read once for all of its tokens (once a tile, where it has many).
 void moe_many(const MoeRun& run, WgpuBackend& backend, const View& y);
 
+/// Whether so many tokens are worth matrix cores, and moe_group sorts so many experts.
+bool moe_wants_matrix(uint32_t tokens, int64_t experts);
 /// The same on matrix cores, for BF16 weights. The class decides between one term of x and two.
 bool moe_has_matrix(const MoeRun& run);
 void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y);

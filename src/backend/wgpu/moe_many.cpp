@@ -157,12 +157,16 @@ void moe_combine(const MoeRun& run, const View& part, const View& y) {
   }
 }
 
+bool moe_wants_matrix(uint32_t tokens, int64_t experts) {
+  return tokens > kMostFew && experts <= kMostExperts;
+}
+
 bool moe_is_many(const MoeRun& run) {
   return run.tokens > 1 && run.expert_count <= kMostExperts;
 }
 
 void moe_many(const MoeRun& run, WgpuBackend& backend, const View& y) {
-  if (run.tokens > kMostFew && moe_has_matrix(run)) {
+  if (moe_wants_matrix(run.tokens, run.expert_count) && moe_has_matrix(run)) {
     return moe_matrix(run, backend, y);
   }
   const MoePlan plan = moe_plan(run, backend, run.tokens <= kMostFew ? kFewTile : kPairTile);

@@ -34,7 +34,7 @@ Product product(const MoeRun& run,
   const uint32_t terms = run.precision == Precision::Exact ? 2 : 1;
   made.params.cols = narrow_u32(x.dim(1), "the columns of an expert");
   made.kernel = moe_matrix_kernel(tile_of(run), terms, gate_up, made.params.cols);
-  made.x = matrix_terms(backend, x, terms, 1);
+  made.x = gate_up && run.x_terms ? *run.x_terms : matrix_terms(backend, x, terms);
   made.params.k = run.k;
   made.params.rows = rows;
   made.params.pitch = made.x.pitch;

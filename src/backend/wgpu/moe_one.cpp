@@ -2,6 +2,7 @@
 // the weighted sum and the residual.
 #include <algorithm>
 
+#include "backend/wgpu/moe.h"
 #include "backend/wgpu/rows.h"
 #include "backend/wgpu/wgpu_backend.h"
 
@@ -147,8 +148,8 @@ void down(const OneToken& one, const View& y) {
 
 }  // namespace
 
-void WgpuBackend::moe_block(const MoeBlockArgs& args, const View& y) {
-  OneToken one{*this,
+bool moe_one(WgpuBackend& backend, const MoeBlockArgs& args, const View& y) {
+  OneToken one{backend,
                args,
                weight_rows(args.gate, "moe_block"),
                weight_rows(args.up, "moe_block"),
@@ -157,19 +158,20 @@ void WgpuBackend::moe_block(const MoeBlockArgs& args, const View& y) {
                {},
                {}};
   if (!one.fits(y)) {
-    return Backend::moe_block(args, y);
+    return false;
   }
-  one.logits = scratch(Shape{1, args.router.dim(0)}, DType::F32);
-  one.act = scratch(Shape{args.experts_per_token, args.gate.dim(1)}, DType::F32);
-  one.route = scratch(Shape{2, args.experts_per_token}, DType::U32);
+  one.logits = temporary(backend, {1, args.router.dim(0)});
+  one.act = temporary(backend, {args.experts_per_token, args.gate.dim(1)});
+  one.route = temporary(backend, {2, args.experts_per_token}, DType::U32);
   LinearArgs router;
   router.x = args.x;
   router.norm_weight = args.norm_weight;
   router.norm_eps = args.norm_eps;
   router.weight = args.router;
-  linear(router, one.logits);
+  backend.linear(router, one.logits);
   gate_up(one);
   down(one, y);
+  return true;
 }
 
 }  // namespace candela::wgpu

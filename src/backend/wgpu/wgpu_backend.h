@@ -12,6 +12,8 @@
 
 namespace candela::wgpu {
 
+struct MatrixTerms;
+
 /// WebGPU: each override chooses a kernel variant, fills its params and records one dispatch (one
 /// per segment for ops that read weights). Implemented by family: memory.cpp, copy.cpp,
 /// elementwise.cpp, reduce.cpp, norm.cpp, index.cpp, matmul.cpp, attention.cpp, moe.cpp, conv.cpp.
@@ -87,6 +89,9 @@ class WgpuBackend final : public Backend {
   const Tuning& tuning() const { return tuning_; }
   /// Another one changes speed only. Work captured before keeps its own.
   void set_tuning(const Tuning& tuning) { tuning_ = tuning; }
+
+  /// `linear` on matrix cores of an x that was made into terms, with its norm if it has one.
+  void linear_terms(const LinearArgs& args, const MatrixTerms& x, const View& y);
 
   /// For kernels that are not part of candela, replays and tests.
   Context& context() { return *context_; }
