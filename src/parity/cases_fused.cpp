@@ -252,6 +252,7 @@ void add_moe_tiles(Table& table) {
     add("two_tokens", dtype, {2, 3, 16, 24, 40}, false);
     add("same_experts", dtype, {64, 2, 5, 40, 48}, false, Chosen::First);
     add("outliers", dtype, {21, 2, 5, 40, 136}, true, Chosen::Any, true);
+    add("few_long", dtype, {6, 2, 4, 512, 768}, true);
     add("prefill_odd", dtype, {71, 3, 7, 33, 45}, true);
     add("prefill_first", dtype, {150, 1, 3, 72, 136}, true, Chosen::First);
     add("prefill_even", dtype, {129, 2, 9, 200, 40}, false, Chosen::Even);

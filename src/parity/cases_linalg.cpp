@@ -170,13 +170,13 @@ void add_norm_linear(Table& table) {
   add("outliers", outliers({2, 256}, 5), normal({256}, 4, DType::BF16),
       weight(40, 256, DType::BF16));
   add("zeros", filled({1, 64}, 0), normal({64}, 4), weight(5, 64, DType::F32));
-  // For matrix cores, which norm while they cut x into terms. (The norm's elements add up to
-  // something: where all columns are alike, that sum is the result, and F16 terms are off by a
-  // share of each.)
+  // For matrix cores, which norm while they cut x into terms. (Of this x, because F16 terms are off
+  // by a share of each product: where all rows are alike, their one sum must not be small by
+  // chance.)
   for (const DType norm : {DType::F32, DType::BF16, DType::F16}) {
     for (const int64_t rows : {16, 130}) {
-      add(fmt::format("terms_{}_{}", dtype_name(norm), rows), normal({rows, 136}, 7),
-          normal({136}, 24, norm), weight(80, 136, DType::BF16));
+      add(fmt::format("terms_{}_{}", dtype_name(norm), rows), normal({rows, 136}, 24),
+          normal({136}, 8, norm), weight(80, 136, DType::BF16));
     }
   }
   add("terms_outliers", outliers({40, 256}, 9), normal({256}, 8, DType::BF16),
@@ -184,12 +184,14 @@ void add_norm_linear(Table& table) {
   add("terms_zeros", filled({40, 64}, 0), normal({64}, 8), weight(70, 64, DType::BF16));
 }
 
-// Sizes around the tiles of matrix cores, which take over from nine rows on where there are any.
+// Sizes around the tiles of matrix cores, which take over from five rows on where there are any.
 void add_linear_tiles(Table& table) {
   struct Size {
     int64_t rows, out, in;
   };
-  constexpr Size kSizes[] = {{9, 40, 64},
+  constexpr Size kSizes[] = {{4, 130, 72},
+                             {5, 130, 72},
+                             {9, 40, 64},
                              {16, 130, 8},
                              {31, 70, 200},
                              {33, 65, 72},
@@ -199,7 +201,9 @@ void add_linear_tiles(Table& table) {
                              {260, 5000, 136},
                              {1025, 70, 64},
                              {12, 33, 4104},
-                             // Large tiles, 128 x 128 and 128 x 192.
+                             // Large tiles, 64 x 128, 128 x 128 and 128 x 192.
+                             {40, 1100, 600},
+                             {64, 5000, 72},
                              {275, 5072, 72},
                              {900, 3000, 72}};
   for (const DType dtype : {DType::BF16, DType::F16}) {

@@ -13,7 +13,7 @@ namespace {
 constexpr uint32_t kFewRows = 16;
 constexpr uint32_t kTile = 64;
 /// From this many rows on matrix cores are faster.
-constexpr uint32_t kMatrixRows = 9;
+constexpr uint32_t kMatrixRows = 5;
 
 struct LinearParams {
   uint32_t rows, cols, row_begin, row_count;
@@ -103,8 +103,11 @@ void WgpuBackend::linear_rows(const LinearArgs& args,
     kernel.substitutions.emplace_back("ROWS", std::to_string(rows_at_once(xr.rows)));
     kernel.substitutions.emplace_back("TEAM", std::to_string(team));
     define_subgroups(kernel, limits(), team);
-    define_round(kernel, weight.cols, team, xr.rows == 1 ? 8 : 1);
-    define_sizes(kernel, has_fixed_sizes(weight),
+    // Longer unrolled loops, also those whose length compilers know, take too many registers from
+    // several rows.
+    const bool one = xr.rows == 1;
+    define_round(kernel, weight.cols, team, one ? 8 : 1);
+    define_sizes(kernel, one && has_fixed_sizes(weight),
                  {{"COLS", "params.cols", weight.cols},
                   {"ROW_COUNT", "params.row_count", weight.rows},
                   {"W_START", "params.w_start", 0},

@@ -13,6 +13,8 @@ constexpr uint32_t kFewTile = 4;
 /// Rows of a matrix, or of gate and up together, that a workgroup of moe_few takes, as a multiple
 /// of rows_a_workgroup: it has half of the threads, and each subgroup takes four.
 constexpr uint32_t kFewRows = 2;
+/// Steps that its threads make in an unrolled loop.
+constexpr uint32_t kFewRound = 4;
 constexpr uint32_t kPairTile = 32;
 constexpr uint32_t kRowTile = 64;
 constexpr uint32_t kMostExperts = 1024;
@@ -49,6 +51,8 @@ TileKernel tile_kernel(
     if (use_subgroups(run.limits)) {
       kernel.id.defines.emplace_back("SUBGROUPS");
     }
+    define_round(kernel.id, weight.cols, use_subgroups(run.limits) ? run.limits.subgroup_max : 32,
+                 kFewRound);
     if (weight_vec4 && x_vec4 && (weight.dtype == DType::BF16 || weight.dtype == DType::F16)) {
       define_pairs(kernel.id, weight.dtype);
       return kernel;

@@ -4,6 +4,7 @@
 // Under GATE_UP y[p, r] = silu(gate_e[r] . x[p / k]) * (up_e[r] . x[p / k]), else
 // y[p, r] = down_e[r] . x[p], for the rows e * rows + r in [row_begin, row_end), one segment.
 // Four rows a subgroup (two of gate and the same of up), without subgroups 32 threads.
+// A thread makes {{ROUND}} steps in a loop that compilers unroll; the columns are a multiple of all lanes'.
 // Workgroup 128. Shared: 2 KiB without subgroups. Sums in F32, in an order that does not depend on
 // the other pairs. Grid: linear over tiles and blocks of rows; tiles beyond the plan do nothing.
 //:include common
@@ -92,6 +93,7 @@ fn total(part: vec4<f32>, thread: u32, lane: u32) -> vec4<f32> {
 }
 //:end
 
+const kRound = {{ROUND}}u;
 //:if GATE_UP
 const kResults = 2u;
 //:else
@@ -203,29 +205,33 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   var s2 = s0;
   var s3 = s0;
 //:if W_PAIR
+  let own = lane * 4u;
   let apart = lanes * 4u;
-  for (var c = lane * 4u; c < params.cols; c += lanes * 8u) {
 //:else
+  let own = lane * 8u;
   let apart = 0u;
-  for (var c = lane * 8u; c < params.cols; c += lanes * 8u) {
 //:end
-    var rows: Rows;
-    rows.a = w_part(0u, params.w_start + wa, c, apart);
-    rows.b = w_part(0u, params.w_start + wb, c, apart);
+  for (var first = own; first < params.cols; first += kRound * lanes * 8u) {
+    for (var i = 0u; i < kRound; i++) {
+      let c = first + i * lanes * 8u;
+      var rows: Rows;
+      rows.a = w_part(0u, params.w_start + wa, c, apart);
+      rows.b = w_part(0u, params.w_start + wb, c, apart);
 //:if GATE_UP
-    rows.c = w_part(1u, params.up_start + wa, c, apart);
-    rows.d = w_part(1u, params.up_start + wb, c, apart);
+      rows.c = w_part(1u, params.up_start + wa, c, apart);
+      rows.d = w_part(1u, params.up_start + wb, c, apart);
 //:else
-    rows.c = w_part(0u, params.w_start + wc, c, apart);
-    rows.d = w_part(0u, params.w_start + wd, c, apart);
+      rows.c = w_part(0u, params.w_start + wc, c, apart);
+      rows.d = w_part(0u, params.w_start + wd, c, apart);
 //:end
-    s0 = add(s0, x_part(x0, c, apart), rows);
-    if (count > 1u) {
-      s1 = add(s1, x_part(x1, c, apart), rows);
-    }
-    if (count > 2u) {
-      s2 = add(s2, x_part(x2, c, apart), rows);
-      s3 = add(s3, x_part(x3, c, apart), rows);
+      s0 = add(s0, x_part(x0, c, apart), rows);
+      if (count > 1u) {
+        s1 = add(s1, x_part(x1, c, apart), rows);
+      }
+      if (count > 2u) {
+        s2 = add(s2, x_part(x2, c, apart), rows);
+        s3 = add(s3, x_part(x3, c, apart), rows);
+      }
     }
   }
   store(place, 0u, lane, total(s0, thread, lane));
