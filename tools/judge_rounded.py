@@ -44,8 +44,8 @@ MODES = {
              {"text.batch", "tiny_qwen3.basic", "tiny_qwen3.nothink", "tiny_qwen3.raw",
               "tiny_qwen3_moe.basic", "tiny_qwen3_moe.nothink", "tiny_qwen3_moe.raw"}, 0.5),
             *CACHES],
-    # Activations as F16, where there are matrix cores.
-    "wgpu": [(FAST, ALL, ALL, 0.25), *CACHES],
+    # Activations as F16, where there are matrix cores. text.long has a row with two experts alike.
+    "wgpu": [(FAST, ALL, ALL - {"text.long"}, 0.25), *CACHES],
 }
 
 

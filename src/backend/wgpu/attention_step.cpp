@@ -159,7 +159,7 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
   kernel.substitutions.emplace_back("HEADS", std::to_string(cut.heads));
   kernel.substitutions.emplace_back("LANES", std::to_string(lanes));
   // Keys in flight hide the memory's latency; a software driver only compiles longer.
-  kernel.substitutions.emplace_back("AHEAD", limits().software ? "1" : cut.heads > 4 ? "2" : "4");
+  kernel.substitutions.emplace_back("AHEAD", limits().software ? "1" : cut.heads > 4 ? "3" : "4");
   View part = y;
   if (cut.splits > 1) {
     kernel.defines.emplace_back("SPLIT");

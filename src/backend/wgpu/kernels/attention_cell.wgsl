@@ -33,19 +33,27 @@ fn unpacked(raw: Raw) -> Eight {
 }
 //:end
 //:if W_Q8_0
+// Three words with eight bytes, which begin in the middle of the first one in even blocks, and one whose
+// upper half is an odd block's scale. Without a branch, so that loads of several keys are under way.
 struct Raw {
-  scale: f32,
-  q: vec2<u32>,
+  words: vec3<u32>,
+  scale: u32,
+  odd: u32,
 }
 
 fn fetch(which: u32, at: u32) -> Raw {
-  let block = (at >> 5u) * 34u;
-  return Raw(f16_at(which, block), bytes8(which, block + 2u + (at & 31u)));
+  let block = at >> 5u;
+  let odd = block & 1u;
+  let first = (block * 34u + 2u + (at & 31u)) >> 2u;
+  return Raw(vec3<u32>(w_word(which, first), w_word(which, first + 1u), w_word(which, first + 2u - odd)),
+             w_word(which, (block * 34u) >> 2u), odd);
 }
 
 fn unpacked(raw: Raw) -> Eight {
-  return Eight(raw.scale * vec4<f32>(unpack4xI8(raw.q.x)),
-               raw.scale * vec4<f32>(unpack4xI8(raw.q.y)));
+  let apart = (raw.words.xy >> vec2<u32>(16u)) | (raw.words.yz << vec2<u32>(16u));
+  let q = select(apart, raw.words.xy, raw.odd == 1u);
+  let scale = unpack2x16float(raw.scale >> (raw.odd << 4u)).x;
+  return Eight(scale * vec4<f32>(unpack4xI8(q.x)), scale * vec4<f32>(unpack4xI8(q.y)));
 }
 //:end
 
