@@ -14,9 +14,8 @@ namespace candela::models {
 /// One sequence of a batch.
 struct DecodeRow {
   nn::KvSequence* sequence = nullptr;
-  uint32_t last = 0;  ///< its newest token, not in the cache yet
-  nn::Sampler* sampler =
-      nullptr;  ///< draws its next ones, fits the device; null: the largest logit
+  uint32_t last = 0;               ///< its newest token, not in the cache yet
+  nn::Sampler* sampler = nullptr;  ///< one that fits the device; null: takes the largest logit
   std::span<const uint32_t> history = {};  ///< what its repetition penalty counts so far
 };
 

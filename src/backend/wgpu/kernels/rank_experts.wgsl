@@ -1,6 +1,7 @@
-// rank_experts: the experts of one token, for kernels whose every workgroup ranks them itself. Needs the
-// binding `logits`, array<f32>, and {{EXPERTS}}, {{K}}, params.logits_offset. Ties go to the
-// lower index; the k best are renormalised under NORMALIZE, else shares of all experts.
+// rank_experts: the experts of one token, best first, for kernels whose every workgroup ranks them itself.
+// Needs the binding `logits`, array<f32>, at params.logits_offset; {{EXPERTS}} and {{K}}: how many there are
+// and how many are used. Ties go to the lower index. Weights: softmax over all experts or, under
+// NORMALIZE, over the used ones.
 
 const kLowest = -3.0e38;
 
