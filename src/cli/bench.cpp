@@ -141,6 +141,7 @@ class Bench {
     const std::vector<uint32_t> ids = made_up_prompt(static_cast<int64_t>(sequences.size()),
                                                      model_.config().vocab_size, flags_.seed + 1);
     std::vector<models::DecodeRow> rows;
+    rows.reserve(sequences.size());
     for (size_t i = 0; i < sequences.size(); ++i) {
       rows.push_back({&sequences[i], ids[i]});
     }
