@@ -146,6 +146,7 @@ class Backend {
   virtual void moe_block(const MoeBlockArgs& args, const View& y);
   /// ids U32 [rows]; 2^32 - 1 for a row that holds a NaN.
   virtual void sample(const SampleArgs& args, const View& ids);
+  /// Changes args.logits and args.marks.
   virtual void penalise(const PenaliseArgs& args);
   /// y = x + sin(exp(alpha) x)^2 / (exp(beta) + 1e-9), x [batch, channels, time], alpha and beta
   /// [channels]. Source: SnakeBeta of Qwen3-Omni's code2wav.
