@@ -1,11 +1,11 @@
 // attention_matrix: attention_prefill on matrix cores, in the fast class: scaled queries, keys,
 // values and shares count with one F16 term each, sums and maxima are F32. Operands, params and the
 // numbering of rows as in attention_prefill; dim <= 128, or 64 without WIDE. 128 rows share every
-// tile of 32 keys and values. Workgroup 256 = 8 subgroups of 32, 16 rows each: queries and results
-// stay in registers, scores and shares go through workgroup memory, two threads a row. Results are
-// relative to a reference that a row's maximum may exceed by kSlack before they are scaled anew,
-// which hardly ever happens. Shared: 45.5 KiB. No infinities. Grid: linear over tiles, long ones
-// first, and key/value heads.
+// tile of 32 keys and values, the next of which is on its way meanwhile. Workgroup 256 = 8 subgroups
+// of 32, 16 rows each: queries and results stay in registers, scores and shares go through workgroup
+// memory, two threads a row. Results are relative to a reference that a row's maximum may exceed by
+// kSlack before they are scaled anew, which hardly ever happens; shares are powers of two. Shared:
+// 45.5 KiB. No infinities. Grid: linear over tiles, long ones first, and key/value heads.
 //:include common
 //:include weight
 //:include attention_tiles

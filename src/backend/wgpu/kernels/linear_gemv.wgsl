@@ -1,6 +1,6 @@
 // linear_gemv: y[t, o] = sum_k x[t, k] w[o, k] + bias[o] + residual[t, o] for few rows t.
-// HAS_NORM (of BF16 under NORM_BF16, else F32): x[t, k] counts as x[t, k] / sqrt(mean_k x[t, k]^2 + eps) * norm[k]; the squares
-// are summed in the same loop, so that no kernel has to run before this one.
+// HAS_NORM (of BF16 under NORM_BF16, else F32): x[t, k] counts as x[t, k] / sqrt(mean_k x[t, k]^2 + eps) *
+// norm[k]; the squares are summed in the same loop, so that no kernel has to run before this one.
 // x: f32 rows, last dimension contiguous; w: rows [row_begin, row_begin + row_count) of the weight in
 // one segment; bias of any float type. {{ROWS}} rows of x share every weight that is loaded.
 // A weight row is read by {{TEAM}} threads, one subgroup or, under COMBINE, perhaps several: short

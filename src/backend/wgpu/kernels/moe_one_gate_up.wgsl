@@ -4,7 +4,8 @@
 // [2, k], experts and the bits of their F32 weights.
 // x: f32 [hidden], hidden a multiple of 8; norm: BF16 (NORM_BF16) or F32; logits: f32 [experts], at
 // most 256 experts, k <= 64; gate, up: [experts, inner, hidden] (W_*). One row of both matrices a team
-// of {{TEAM}} threads. Workgroup 256. Shared: 1 KiB, without subgroups 5.5. Sums in F32. Grid: linear, blocks of rows x k.
+// of {{TEAM}} threads. Workgroup 256. Shared: 1 KiB, without subgroups 5.5. Sums in F32. Grid: linear,
+// blocks of rows x k.
 // {{HIDDEN}}, {{INNER}}, {{K}}, {{EXPERTS}}, {{GATE_START}}, {{UP_START}}, {{W_STRIDE}}, {{ROUND}}: see
 // linear_gemv.
 //:include common
