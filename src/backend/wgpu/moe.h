@@ -63,7 +63,7 @@ void moe_many(const MoeRun& run, WgpuBackend& backend, const View& y);
 /// Whether so many tokens are worth matrix cores, and moe_group sorts so many experts.
 bool moe_wants_matrix(uint32_t tokens, int64_t experts);
 /// The same on matrix cores, for BF16 weights. The class decides between one term of x and two.
-bool moe_has_matrix(const MoeRun& run);
+bool moe_has_matrix(const Limits& limits, const Weight& gate, const Weight& up, const Weight& down);
 void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y);
 /// Pairs and rows of weights of a workgroup: with one term of x, with two.
 inline constexpr MatrixTile kMoeFastTile{64, 256, 64, 32};

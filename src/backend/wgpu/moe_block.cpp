@@ -7,14 +7,12 @@ namespace {
 
 /// Whether matrix cores can make all products, from one set of terms of x.
 bool has_matrix(const WgpuBackend& backend, const MoeBlockArgs& args, const View& y) {
-  const auto tokens = static_cast<uint32_t>(args.x.dim(0));
-  const auto fits = [](const View& weight) {
-    return weight.dtype == DType::BF16 && can_use_matrix(weight_rows(weight, "moe_block"));
-  };
-  return moe_wants_matrix(tokens, args.gate.dim(0)) && has_matrix_cores(backend.limits()) &&
-         fits(args.router) && fits(args.gate) && fits(args.up) && fits(args.down) &&
-         args.x.dtype == DType::F32 && args.x.layout.is_contiguous() && args.gate.dim(1) > 0 &&
-         y.dtype == DType::F32 && y.layout.is_contiguous();
+  const auto rows = [](const View& weight) { return weight_rows(weight, "moe_block"); };
+  return moe_wants_matrix(static_cast<uint32_t>(args.x.dim(0)), args.gate.dim(0)) &&
+         moe_has_matrix(backend.limits(), rows(args.gate), rows(args.up), rows(args.down)) &&
+         can_use_matrix(rows(args.router)) && args.x.dtype == DType::F32 &&
+         args.x.layout.is_contiguous() && args.gate.dim(1) > 0 && y.dtype == DType::F32 &&
+         y.layout.is_contiguous();
 }
 
 /// Router and experts share the terms of x.

@@ -170,7 +170,8 @@ bool moe_is_many(const MoeRun& run) {
 }
 
 void moe_many(const MoeRun& run, WgpuBackend& backend, const View& y) {
-  if (moe_wants_matrix(run.tokens, run.expert_count) && moe_has_matrix(run)) {
+  if (moe_wants_matrix(run.tokens, run.expert_count) &&
+      moe_has_matrix(run.limits, run.gate, run.up, run.down)) {
     return moe_matrix(run, backend, y);
   }
   const MoePlan plan = moe_plan(run, backend, run.tokens <= kMostFew ? kFewTile : kPairTile);

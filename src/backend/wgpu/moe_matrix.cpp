@@ -90,9 +90,12 @@ KernelId moe_matrix_kernel(const MatrixTile& tile, uint32_t terms, bool gate_up,
   return kernel;
 }
 
-bool moe_has_matrix(const MoeRun& run) {
+bool moe_has_matrix(const Limits& limits,
+                    const Weight& gate,
+                    const Weight& up,
+                    const Weight& down) {
   const auto fits = [](const Weight& weight) { return weight.dtype == DType::BF16 && weight.vec4; };
-  return has_matrix_cores(run.limits) && fits(run.gate) && fits(run.up) && fits(run.down);
+  return has_matrix_cores(limits) && fits(gate) && fits(up) && fits(down);
 }
 
 void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y) {
