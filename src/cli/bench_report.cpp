@@ -62,8 +62,8 @@ std::string kernel_table(const Peak& peak, std::span<const KernelTime> kernels) 
   }
   std::string text = fmt::format(
       "Matrix x matrix: {:.1f} TFLOP/s. One pass a dispatch; bytes and operations are the least "
-      "that "
-      "is needed.\n| {:{}} | {:>8} | {:>9} | {:>5} | {:>8} | {:>5} | {:>8} | {:>5} |\n",
+      "that is needed, of experts as many as even routing would choose.\n| {:{}} | {:>8} | {:>9} | "
+      "{:>5} | {:>8} | {:>5} | {:>8} | {:>5} |\n",
       peak.flops_per_second / 1e12, "kernel", width, "times", "us", "share", "GB/s", "peak",
       "TFLOP/s", "peak");
   for (const KernelTime& kernel : kernels) {

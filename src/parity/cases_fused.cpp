@@ -289,7 +289,8 @@ void add_moe(Table& table) {
 }
 
 void add_moe_block(Table& table) {
-  const auto add = [&](const std::string& what, DType dtype, const MoeShape& s, bool normalize) {
+  const auto add = [&](const std::string& what, DType dtype, const MoeShape& s, bool normalize,
+                       bool ties = false) {
     Case out;
     out.name = fmt::format("moe_block/{}/{}", dtype_name(dtype), what);
     out.op = "moe_block";
@@ -298,7 +299,8 @@ void add_moe_block(Table& table) {
     out.inputs = [=] {
       return Hosts{normal({s.tokens, s.hidden}, 1),
                    normal({s.hidden}, 6, s.k % 2 == 0 ? DType::BF16 : DType::F32),
-                   expert_weight({s.experts, s.hidden}, 7, dtype),
+                   ties ? filled({s.experts, s.hidden}, 0.25, dtype)
+                        : expert_weight({s.experts, s.hidden}, 7, dtype),
                    expert_weight({s.experts, s.inner, s.hidden}, 2, dtype),
                    expert_weight({s.experts, s.inner, s.hidden}, 3, dtype),
                    expert_weight({s.experts, s.hidden, s.inner}, 4, dtype)};
@@ -329,6 +331,8 @@ void add_moe_block(Table& table) {
       add("odd", dtype, {1, 3, 7, 33, 17}, true);
     }
   }
+  // All experts alike to the router: the first ones are chosen.
+  add("ties", DType::BF16, {1, 5, 40, 24, 32}, true, true);
   add("prompt", DType::BF16, {100, 3, 70, 24, 72}, true);
   add("prompt_raw_weights", DType::BF16, {130, 4, 64, 72, 136}, false);
   // Large enough for sizes in a kernel's text.
