@@ -13,9 +13,11 @@ struct Span {
   int64_t begin, end, sequence;
 };
 
-/// Positions [begin, end) of one sequence as gapless F32 [kv_heads, end - begin, dim].
+/// Positions [begin, end) of one sequence as gapless F32 [kv_heads, end - begin, dim], from a cache
+/// and, where there are some, its recent pages.
 View collect(Backend& backend,
              const View& cache,
+             const View* recent,
              const AttentionArgs& args,
              std::span<const uint32_t> pages,
              const Span& span) {
@@ -25,13 +27,17 @@ View collect(Backend& backend,
     const int64_t slot = at % page;
     const int64_t count = std::min(page - slot, span.end - at);
     const auto entry = static_cast<size_t>(span.sequence * args.pages.dim(1) + at / page);
-    if (span.sequence >= args.pages.dim(0) || at / page >= args.pages.dim(1) ||
-        pages[entry] >= cache.dim(0)) {
+    const bool listed = span.sequence < args.pages.dim(0) && at / page < args.pages.dim(1);
+    const uint32_t number = listed ? pages[entry] : UINT32_MAX;
+    const bool newest = recent != nullptr && (number & RecentPages::kFlag) != 0;
+    const View& source = newest ? *recent : cache;
+    const uint32_t index = newest ? number & ~RecentPages::kFlag : number;
+    if (index >= source.dim(0)) {
       fail(ErrorKind::InvalidArgument, Subject::Input,
            "attention: position {} of sequence {} lies in no page of the cache ({} pages).", at,
-           span.sequence, cache.dim(0));
+           span.sequence, source.dim(0));
     }
-    const View from = fused::narrow(fused::select(cache, pages[entry]), 1, slot, count);
+    const View from = fused::narrow(fused::select(source, index), 1, slot, count);
     backend.copy(from, fused::narrow(y, 1, at - span.begin, count));
     at += count;
   }
@@ -83,8 +89,10 @@ void Backend::attention(const AttentionArgs& args, const View& y) {
         all.end = std::max(all.end, span.end);
       }
     }
-    const View keys = collect(*this, args.k_cache, args, pages, all);
-    const View values = collect(*this, args.v_cache, args, pages, all);
+    const View* recent_keys = args.recent ? &args.recent->k : nullptr;
+    const View* recent_values = args.recent ? &args.recent->v : nullptr;
+    const View keys = collect(*this, args.k_cache, recent_keys, args, pages, all);
+    const View values = collect(*this, args.v_cache, recent_values, args, pages, all);
     for (int64_t token = first; token < last; ++token) {
       const Span span = span_of(token);
       const View out = fused::select(y, token);
@@ -123,10 +131,15 @@ void Backend::rope_attention(const RopeAttentionArgs& args, const View& y) {
     rope({x, args.cos, args.sin, args.positions, args.interleaved, norm, args.norm_eps}, rotated);
     return rotated;
   };
-  kv_write(rotate(args.k, args.k_norm), args.slots, args.k_cache);
+  const View key = rotate(args.k, args.k_norm);
+  kv_write(key, args.slots, args.k_cache);
   kv_write(args.v, args.slots, args.v_cache);
+  if (args.recent) {
+    kv_write(key, *args.recent_slots, args.recent->k);
+    kv_write(args.v, *args.recent_slots, args.recent->v);
+  }
   attention({rotate(args.q, args.q_norm), args.k_cache, args.v_cache, args.spans, args.pages,
-             args.scale, args.max_span},
+             args.scale, args.max_span, args.recent},
             y);
 }
 

@@ -89,6 +89,15 @@ struct LinearArgs {
   float norm_eps = 0.0f;
 };
 
+/// The newest pages of sequences in more bits than the rest of their cache, whose older pages are
+/// Q8_0. A number in a page table that has kFlag set counts pages here. In a row of a table such
+/// numbers come last.
+struct RecentPages {
+  static constexpr uint32_t kFlag = 0x80000000u;
+  View k;  ///< BF16 [recent pages, kv_heads, page, dim], contiguous, in the storage of k_cache
+  View v;  ///< likewise, in the storage of v_cache
+};
+
 /// Attention over a paged key/value cache. Causality, windows, segments and padding are all one
 /// thing: the interval of key positions that a query sees.
 ///
@@ -104,6 +113,7 @@ struct AttentionArgs {
   float scale = 1.0f;
   /// No query sees more than this many keys: sizes scratch, never the result.
   int64_t max_span = 0;
+  std::optional<RecentPages> recent = {};  ///< of Q8_0 caches
 };
 
 /// New tokens through attention, as they come out of the projections: RMSNorm of each head of q and
@@ -125,6 +135,8 @@ struct RopeAttentionArgs {
   /// Each token is the only new one of its sequence, and its own position is the last of its
   /// interval (or the interval is empty).
   bool lone = false;
+  std::optional<RecentPages> recent = {};  ///< as in AttentionArgs; written as well
+  std::optional<View> recent_slots = {};   ///< with recent: like slots, in its pages
 };
 
 /// Softmax over all experts in F32, the k largest (lower index first among equals), renormalised

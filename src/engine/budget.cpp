@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "nn/kv_cache.h"
+
 namespace candela::engine {
 
 uint64_t MemoryPlan::total() const {
@@ -19,8 +21,12 @@ MemoryPlan plan_memory(const models::TextConfig& config,
                        int64_t positions,
                        DType kv_type,
                        int64_t prefill_chunk) {
-  const int64_t per_position =
-      2 * config.layers * config.kv_heads * dtype_bytes(kv_type, config.head_dim);
+  const nn::KvCache::Sizes cache{.layers = config.layers,
+                                 .kv_heads = config.kv_heads,
+                                 .head_dim = config.head_dim,
+                                 .dtype = kv_type};
+  const int64_t cached = positions * nn::KvCache::bytes_per_position(cache) +
+                         nn::KvCache::recent_bytes(cache, prefill_chunk);
   // Live at once in a layer, F32: residual, normalised rows, queries, context, experts' inner rows.
   const int64_t inner = config.experts > 0 ? config.experts_per_token * config.moe_intermediate_size
                                            : 2 * config.intermediate_size;
@@ -28,7 +34,7 @@ MemoryPlan plan_memory(const models::TextConfig& config,
       4 * (3 * config.hidden_size + 3 * config.heads * config.head_dim + inner);
   const int64_t work = prefill_chunk * per_token + 8 * config.vocab_size;
   return {{{"weights", weight_bytes},
-           {"cache", static_cast<uint64_t>(positions * per_position)},
+           {"cache", static_cast<uint64_t>(cached)},
            {"work", static_cast<uint64_t>(work)}}};
 }
 

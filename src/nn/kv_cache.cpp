@@ -2,20 +2,41 @@
 
 #include <algorithm>
 
+#include "backend/op_args.h"
 #include "base/error.h"
 
 namespace candela::nn {
 
 namespace {
 
+constexpr DType kRecentType = DType::BF16;
+
 int64_t pages_for(int64_t positions) {
   return (positions + KvCache::kPage - 1) / KvCache::kPage;
 }
 
-/// The same memory as words: what is copied without a look at its blocks.
-Tensor as_words(const Tensor& x) {
-  const int64_t words = dtype_bytes(x.dtype(), x.elements()) / 4;
-  return {View{x.view().storage, Layout(Shape{words}), DType::U32}, x.device()};
+/// Of the pages of `sequence`, the first one that has to be kept as recent.
+int64_t first_recent(const KvSequence& sequence) {
+  return std::max<int64_t>(sequence.length / KvCache::kPage - 1, 0);
+}
+
+int64_t bytes_of_page(const KvCache::Sizes& sizes, DType dtype) {
+  return dtype_bytes(dtype, sizes.kv_heads * KvCache::kPage * sizes.head_dim);
+}
+
+void take(std::vector<uint32_t>& free, int64_t count, std::vector<uint32_t>& pages) {
+  for (int64_t i = 0; i < count; ++i) {
+    pages.push_back(free.back());
+    free.pop_back();
+  }
+}
+
+/// Pages from `begin` to `end` become free, low ones first, so that a lone sequence lies in order.
+void add_free(std::vector<uint32_t>& free, int64_t begin, int64_t end) {
+  for (int64_t page = begin; page < end; ++page) {
+    free.push_back(static_cast<uint32_t>(page));
+  }
+  std::ranges::sort(free, std::greater<>());
 }
 
 }  // namespace
@@ -33,73 +54,136 @@ KvCache::KvCache(const Sizes& sizes, Device device) : sizes_(sizes), device_(std
   }
 }
 
-int64_t KvCache::bytes_per_position() const {
-  return 2 * sizes_.layers * sizes_.kv_heads * dtype_bytes(sizes_.dtype, sizes_.head_dim);
+int64_t KvCache::bytes_per_position(const Sizes& sizes) {
+  return 2 * sizes.layers * sizes.kv_heads * dtype_bytes(sizes.dtype, sizes.head_dim);
 }
 
-int64_t KvCache::page_bytes() const {
-  return dtype_bytes(sizes_.dtype, sizes_.kv_heads * kPage * sizes_.head_dim);
+int64_t KvCache::recent_bytes(const Sizes& sizes, int64_t tokens) {
+  const int64_t pages = sizes.dtype == DType::Q8_0 ? pages_for(tokens) + 2 : 0;
+  return 2 * sizes.layers * pages * bytes_of_page(sizes, kRecentType);
+}
+
+int64_t KvCache::recent_slot_of(const KvSequence& sequence, int64_t position) {
+  const auto behind = static_cast<int64_t>(sequence.pages.size()) - position / kPage;
+  const auto at = static_cast<int64_t>(sequence.recent.size()) - behind;
+  return at < 0 ? 0 : sequence.recent[static_cast<size_t>(at)] * kPage + position % kPage;
+}
+
+std::vector<uint32_t> KvCache::page_table(const KvSequence& sequence) {
+  std::vector<uint32_t> numbers = sequence.pages;
+  std::ranges::transform(sequence.recent, numbers.end() - std::ssize(sequence.recent),
+                         [](uint32_t page) { return page | RecentPages::kFlag; });
+  return numbers;
+}
+
+std::optional<RecentTensors> KvCache::recent(int64_t layer) const {
+  if (!keeps_recent()) {
+    return std::nullopt;
+  }
+  const auto at = static_cast<size_t>(layer);
+  return RecentTensors{keys_[at].recent, values_[at].recent};
 }
 
 void KvCache::reserve(KvSequence& sequence, int64_t length) {
-  const int64_t missing = pages_for(length) - static_cast<int64_t>(sequence.pages.size());
-  if (missing > static_cast<int64_t>(free_.size())) {
-    grow(capacity_pages_ + missing - static_cast<int64_t>(free_.size()));
+  const auto missing_of = [](int64_t wanted, const std::vector<uint32_t>& pages) {
+    return std::max<int64_t>(wanted - std::ssize(pages), 0);
+  };
+  const int64_t missing = missing_of(pages_for(length), sequence.pages);
+  int64_t recent = 0;
+  if (keeps_recent()) {
+    drop_old(sequence);
+    recent = missing_of(pages_for(length) - first_recent(sequence), sequence.recent);
   }
-  for (int64_t i = 0; i < missing; ++i) {
-    sequence.pages.push_back(free_.back());
-    free_.pop_back();
+  if (missing > std::ssize(free_) || recent > std::ssize(free_recent_)) {
+    grow({capacity_.pages + missing_of(missing, free_),
+          capacity_.recent + missing_of(recent, free_recent_)});
   }
+  take(free_, missing, sequence.pages);
+  take(free_recent_, recent, sequence.recent);
+}
+
+void KvCache::drop_old(KvSequence& sequence) {
+  const int64_t first = std::ssize(sequence.pages) - std::ssize(sequence.recent);
+  const auto end = sequence.recent.begin() + std::max<int64_t>(first_recent(sequence) - first, 0);
+  free_recent_.insert(free_recent_.end(), sequence.recent.begin(), end);
+  sequence.recent.erase(sequence.recent.begin(), end);
 }
 
 void KvCache::release(KvSequence& sequence) {
   free_.insert(free_.end(), sequence.pages.rbegin(), sequence.pages.rend());
+  free_recent_.insert(free_recent_.end(), sequence.recent.rbegin(), sequence.recent.rend());
   sequence = {};
 }
 
-int64_t KvCache::most_pages() const {
+int64_t KvCache::most_pages(int64_t recent) const {
   const int64_t limit = sizes_.max_positions == 0 ? INT64_MAX : pages_for(sizes_.max_positions);
   const auto binding = static_cast<int64_t>(device_.limits().max_binding_bytes);
-  return binding == 0 ? limit : std::min(limit, binding / page_bytes());
+  const int64_t left = binding - recent * bytes_of_page(sizes_, kRecentType);
+  return binding == 0 ? limit : std::min(limit, left / bytes_of_page(sizes_, sizes_.dtype));
 }
 
-void KvCache::grow(int64_t pages) {
-  if (sizes_.max_positions != 0 && pages > pages_for(sizes_.max_positions)) {
+void KvCache::check(const Capacity& least) const {
+  if (sizes_.max_positions != 0 && least.pages > pages_for(sizes_.max_positions)) {
     fail(ErrorKind::OutOfMemory, Subject::Usage,
          "The KV cache would need {} positions, the limit is {}; use a shorter prompt, fewer new "
          "tokens or a larger --ctx-size.",
-         pages * kPage, sizes_.max_positions);
+         least.pages * kPage, sizes_.max_positions);
   }
-  const int64_t limit = most_pages();
-  if (pages > limit) {
+  const int64_t limit = most_pages(least.recent);
+  if (least.pages > limit) {
     fail(ErrorKind::OutOfMemory, Subject::Device,
          "The KV cache would need {} positions, and one binding of this device ({} bytes) holds {} "
          "in {}; use a shorter prompt, fewer sequences or a smaller --kv-type.",
-         pages * kPage, device_.limits().max_binding_bytes, limit * kPage,
+         least.pages * kPage, device_.limits().max_binding_bytes, limit * kPage,
          dtype_name(sizes_.dtype));
   }
-  const int64_t capacity = std::min(limit, std::max({pages, 2 * capacity_pages_, int64_t{4}}));
-  const Shape shape{capacity, sizes_.kv_heads, kPage, sizes_.head_dim};
-  const auto enlarge = [&](std::vector<Tensor>& tensors, const char* label) {
-    tensors.resize(static_cast<size_t>(sizes_.layers));
-    for (Tensor& tensor : tensors) {
-      Tensor larger = Tensor::empty(shape, sizes_.dtype, device_, label);
-      if (tensor.defined()) {
-        // After an allocation that failed midway some tensors are larger than the capacity.
-        const int64_t words = capacity_pages_ * page_bytes() / 4;
-        as_words(larger).narrow(0, 0, words).copy_from(as_words(tensor).narrow(0, 0, words));
-      }
-      tensor = std::move(larger);
+}
+
+KvCache::Pool KvCache::enlarged(const Pool& old, const Capacity& to, const char* label) const {
+  const int64_t page = bytes_of_page(sizes_, sizes_.dtype);
+  const int64_t recent = bytes_of_page(sizes_, kRecentType);
+  const auto shape = [&](int64_t pages) {
+    return Shape{pages, sizes_.kv_heads, kPage, sizes_.head_dim};
+  };
+  const int64_t bytes = to.pages * page + to.recent * recent;
+  const Tensor all = Tensor::empty({bytes / 4}, DType::U32, device_, label);
+  const Pool larger{all.reinterpret(sizes_.dtype, shape(to.pages)),
+                    all.reinterpret(kRecentType, shape(to.recent), to.pages * page)};
+  // After an allocation that failed midway some pools are larger than the capacity.
+  const auto keep = [](const Tensor& from, const Tensor& to_pages, int64_t size) {
+    if (size > 0) {
+      const Shape words{size / 4};
+      to_pages.reinterpret(DType::U32, words).copy_from(from.reinterpret(DType::U32, words));
     }
   };
-  enlarge(keys_, "key cache");
-  enlarge(values_, "value cache");
-  for (int64_t page = capacity - 1; page >= capacity_pages_; --page) {
-    free_.push_back(static_cast<uint32_t>(page));
+  keep(old.pages, larger.pages, capacity_.pages * page);
+  keep(old.recent, larger.recent, capacity_.recent * recent);
+  return larger;
+}
+
+void KvCache::grow(const Capacity& least) {
+  check(least);
+  Capacity now = capacity_;
+  if (least.recent > now.recent) {
+    now.recent = std::max(least.recent, 2 * capacity_.recent);
   }
-  // Low pages first, so that a lone sequence lies in order.
-  std::ranges::sort(free_, std::greater<>());
-  capacity_pages_ = capacity;
+  if (least.pages > most_pages(now.recent)) {
+    now.recent = least.recent;
+  }
+  if (least.pages > now.pages) {
+    now.pages =
+        std::min(most_pages(now.recent), std::max({least.pages, 2 * capacity_.pages, int64_t{4}}));
+  }
+  for (auto* pools : {&keys_, &values_}) {
+    pools->resize(static_cast<size_t>(sizes_.layers));
+    for (Pool& pool : *pools) {
+      pool = enlarged(pool, now, pools == &keys_ ? "key cache" : "value cache");
+    }
+  }
+  add_free(free_, capacity_.pages, now.pages);
+  add_free(free_recent_, capacity_.recent, now.recent);
+  capacity_ = now;
+  ++generation_;
 }
 
 }  // namespace candela::nn

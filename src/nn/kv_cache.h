@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "tensor/ops.h"
 #include "tensor/tensor.h"
 
 namespace candela::nn {
@@ -10,6 +12,7 @@ namespace candela::nn {
 /// The pages that hold one sequence's keys and values, and how many positions are filled.
 struct KvSequence {
   std::vector<uint32_t> pages;
+  std::vector<uint32_t> recent;  ///< of a Q8_0 cache: BF16 copies of the last of `pages`
   int64_t length = 0;
 };
 
@@ -17,6 +20,10 @@ struct KvSequence {
 /// by any number of sequences. Memory is taken by need: the pool doubles when it is full, up to
 /// `max_positions` and as far as one binding holds a layer's keys: 65,536 positions of four BF16
 /// heads of 128 are 67 MB, and the smallest binding is 128 MiB.
+///
+/// A Q8_0 cache also keeps the newest pages of each sequence in BF16, those that a forward pass
+/// writes and the one before, and attention reads these: near positions count most (Liu et al.
+/// 2024, KIVI, section 3.3).
 class KvCache {
  public:
   static constexpr int64_t kPage = 64;
@@ -29,7 +36,8 @@ class KvCache {
 
   KvCache(const Sizes& sizes, Device device);
 
-  /// Gives `sequence` pages for `length` positions in all.
+  /// Gives `sequence` pages for `length` positions in all, and takes BF16 pages back that are no
+  /// longer among its newest.
   /// @throws OutOfMemory naming the length and the limit that it exceeds
   void reserve(KvSequence& sequence, int64_t length);
   /// Hands the sequence's pages back and empties it.
@@ -39,27 +47,48 @@ class KvCache {
   static int64_t slot_of(const KvSequence& sequence, int64_t position) {
     return sequence.pages[static_cast<size_t>(position / kPage)] * kPage + position % kPage;
   }
+  /// The same in the BF16 pages, of a new position; 0 if the cache has none.
+  static int64_t recent_slot_of(const KvSequence& sequence, int64_t position);
+  /// The numbers by which kernels find the sequence's pages, see RecentPages.
+  static std::vector<uint32_t> page_table(const KvSequence& sequence);
 
-  const Tensor& keys(int64_t layer) const { return keys_[static_cast<size_t>(layer)]; }
-  const Tensor& values(int64_t layer) const { return values_[static_cast<size_t>(layer)]; }
-  /// Bytes that one position takes in all layers.
-  int64_t bytes_per_position() const;
-  int64_t capacity() const { return capacity_pages_ * kPage; }
+  const Tensor& keys(int64_t layer) const { return keys_[static_cast<size_t>(layer)].pages; }
+  const Tensor& values(int64_t layer) const { return values_[static_cast<size_t>(layer)].pages; }
+  /// The BF16 pages of a Q8_0 cache.
+  std::optional<RecentTensors> recent(int64_t layer) const;
+  /// Bytes that one position takes in all layers, BF16 pages not counted.
+  int64_t bytes_per_position() const { return bytes_per_position(sizes_); }
+  static int64_t bytes_per_position(const Sizes& sizes);
+  /// Bytes that the BF16 pages take when forward passes have `tokens` new positions.
+  static int64_t recent_bytes(const Sizes& sizes, int64_t tokens);
+  int64_t capacity() const { return capacity_.pages * kPage; }
   /// Changes when the tensors of `keys` and `values` do.
-  int64_t generation() const { return capacity_pages_; }
+  int64_t generation() const { return generation_; }
 
  private:
-  /// Of the keys or the values of one layer.
-  int64_t page_bytes() const;
+  struct Capacity {
+    int64_t pages = 0, recent = 0;
+  };
+  /// Keys or values of a layer, in one memory.
+  struct Pool {
+    Tensor pages, recent;
+  };
+
+  bool keeps_recent() const { return sizes_.dtype == DType::Q8_0; }
+  /// Takes pages back that are no longer recent.
+  void drop_old(KvSequence& sequence);
   /// What max_positions and the largest binding of the device allow.
-  int64_t most_pages() const;
-  void grow(int64_t pages);
+  int64_t most_pages(int64_t recent) const;
+  void check(const Capacity& least) const;
+  void grow(const Capacity& least);
+  Pool enlarged(const Pool& old, const Capacity& to, const char* label) const;
 
   Sizes sizes_;
   Device device_;
-  int64_t capacity_pages_ = 0;
-  std::vector<uint32_t> free_;
-  std::vector<Tensor> keys_, values_;
+  Capacity capacity_;
+  int64_t generation_ = 0;
+  std::vector<uint32_t> free_, free_recent_;
+  std::vector<Pool> keys_, values_;
 };
 
 }  // namespace candela::nn

@@ -10,7 +10,7 @@ namespace {
 
 /// The parts of the packed upload, in the order in which they lie.
 struct Parts {
-  std::vector<uint32_t> ids, positions, slots, spans, pages, logit_rows;
+  std::vector<uint32_t> ids, positions, slots, recent_slots, spans, pages, logit_rows;
 };
 
 void add_row(Parts& parts, const StepRow& row, uint32_t sequence_row) {
@@ -20,6 +20,8 @@ void add_row(Parts& parts, const StepRow& row, uint32_t sequence_row) {
     const int64_t position = row.sequence->length + i;
     parts.positions.push_back(static_cast<uint32_t>(position));
     parts.slots.push_back(static_cast<uint32_t>(KvCache::slot_of(*row.sequence, position)));
+    parts.recent_slots.push_back(
+        static_cast<uint32_t>(KvCache::recent_slot_of(*row.sequence, position)));
     parts.spans.insert(parts.spans.end(), {0u, static_cast<uint32_t>(position + 1), sequence_row});
     if (row.all_logits || i == count - 1) {
       parts.logit_rows.push_back(static_cast<uint32_t>(parts.ids.size()));
@@ -42,7 +44,8 @@ Step Step::pack(std::span<const StepRow> rows, KvCache& cache, const Device& dev
     add_row(parts, row, static_cast<uint32_t>(&row - rows.data()));
   }
   for (const StepRow& row : rows) {
-    parts.pages.insert(parts.pages.end(), row.sequence->pages.begin(), row.sequence->pages.end());
+    const std::vector<uint32_t> own = KvCache::page_table(*row.sequence);
+    parts.pages.insert(parts.pages.end(), own.begin(), own.end());
     parts.pages.resize(static_cast<size_t>(&row - rows.data() + 1) * max_pages, 0u);
   }
   step.tokens = static_cast<int64_t>(parts.ids.size());
@@ -50,8 +53,8 @@ Step Step::pack(std::span<const StepRow> rows, KvCache& cache, const Device& dev
   step.every_row = parts.logit_rows.size() == parts.ids.size();
 
   std::vector<uint32_t> packed;
-  for (const auto* part : {&parts.ids, &parts.positions, &parts.slots, &parts.spans, &parts.pages,
-                           &parts.logit_rows}) {
+  for (const auto* part : {&parts.ids, &parts.positions, &parts.slots, &parts.recent_slots,
+                           &parts.spans, &parts.pages, &parts.logit_rows}) {
     packed.insert(packed.end(), part->begin(), part->end());
   }
   const Tensor all = Tensor::from_vector(packed, {static_cast<int64_t>(packed.size())}, device);
@@ -64,6 +67,7 @@ Step Step::pack(std::span<const StepRow> rows, KvCache& cache, const Device& dev
   step.ids = take(parts.ids);
   step.positions = take(parts.positions);
   step.slots = take(parts.slots);
+  step.recent_slots = take(parts.recent_slots);
   step.spans = take(parts.spans).reshape({step.tokens, 3});
   step.pages = take(parts.pages)
                    .reshape({static_cast<int64_t>(rows.size()), static_cast<int64_t>(max_pages)});

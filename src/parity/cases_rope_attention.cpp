@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
+#include "backend/op_args.h"
 #include "base/error.h"
 #include "parity/case.h"
 #include "parity/reference.h"
@@ -23,36 +25,60 @@ struct StepShape {
   int64_t max_span = 0;  ///< 0: the longest context
   bool norm = true;
   bool interleaved = false;
+  bool recent = false;  ///< the page of the first new position, the one before and later ones
 
   int64_t tokens() const { return static_cast<int64_t>(olds.size()) * news; }
   int64_t longest() const { return *std::max_element(olds.begin(), olds.end()) + news; }
   int64_t max_pages() const { return (longest() + page - 1) / page; }
   int64_t pages() const { return max_pages() * static_cast<int64_t>(olds.size()); }
+  bool is_recent(int64_t sequence, int64_t page_of_it) const {
+    return recent && page_of_it >= olds[at(sequence)] / page - 1;
+  }
   int64_t width() const { return (heads + 2 * kv_heads) * dim; }
   double scale() const {
     return static_cast<double>(static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim))));
   }
 };
 
-/// Where each part lies in the packed numbers.
+/// The parts of the packed numbers.
 struct Packed {
-  Numbers positions, slots, spans, pages;
+  Numbers positions, slots, recent_slots, spans, table;
+  int64_t recent_pages = 0;  ///< at least one
+
+  /// The table for a cache whose recent pages follow its others.
+  Numbers joined_table(int64_t pages) const {
+    Numbers out = table;
+    for (double& number : out) {
+      number = number < kFlag ? number : number - kFlag + static_cast<double>(pages);
+    }
+    return out;
+  }
+  static constexpr double kFlag = RecentPages::kFlag;
 };
 
 Packed packed(const StepShape& s) {
   Packed out;
   const auto sequences = static_cast<int64_t>(s.olds.size());
   const int64_t all = s.pages();
+  Numbers pages;
   for (int64_t i = 0; i < all; ++i) {
-    out.pages.push_back(static_cast<double>(all - 1 - i));  // in disorder
+    pages.push_back(static_cast<double>(all - 1 - i));  // in disorder
+    const bool recent = s.is_recent(i / s.max_pages(), i % s.max_pages());
+    out.table.push_back(recent ? Packed::kFlag + static_cast<double>(out.recent_pages)
+                               : pages.back());
+    out.recent_pages += recent ? 1 : 0;
   }
+  out.recent_pages = std::max<int64_t>(out.recent_pages, 1);
   for (int64_t r = 0; r < sequences; ++r) {
     for (int64_t i = 0; i < s.news; ++i) {
       const int64_t position = s.olds[at(r)] + i;
-      const double page = out.pages[at(r * s.max_pages() + position / s.page)];
+      const size_t entry = at(r * s.max_pages() + position / s.page);
+      const auto slot = [&](double page) {
+        return page * static_cast<double>(s.page) + static_cast<double>(position % s.page);
+      };
       out.positions.push_back(static_cast<double>(position));
-      out.slots.push_back(page * static_cast<double>(s.page) +
-                          static_cast<double>(position % s.page));
+      out.slots.push_back(slot(pages[entry]));
+      out.recent_slots.push_back(s.recent ? slot(out.table[entry] - Packed::kFlag) : 0.0);
       out.spans.insert(out.spans.end(),
                        {0.0, static_cast<double>(position + 1), static_cast<double>(r)});
     }
@@ -63,18 +89,22 @@ Packed packed(const StepShape& s) {
 Hosts step_inputs(const StepShape& s, DType dtype) {
   const Packed parts = packed(s);
   Numbers all;
-  for (const Numbers* part : {&parts.positions, &parts.slots, &parts.spans, &parts.pages}) {
+  for (const Numbers* part :
+       {&parts.positions, &parts.slots, &parts.recent_slots, &parts.spans, &parts.table}) {
     all.insert(all.end(), part->begin(), part->end());
   }
   const auto count = static_cast<int64_t>(all.size());
   const Shape cache{s.pages(), s.kv_heads, s.page, s.dim};
+  const Shape recent{parts.recent_pages, s.kv_heads, s.page, s.dim};
   return {outliers({s.tokens(), s.width()}, 1),
           uniform({2 * s.longest(), s.dim / 2}, -1.0, 1.0, 2),
           numbers({count}, all, DType::U32),
           normal_cache(cache, 3, dtype),
           normal_cache(cache, 4, dtype),
           normal({s.dim}, 5, DType::BF16),
-          normal({s.dim}, 6)};
+          normal({s.dim}, 6),
+          normal(recent, 7, DType::BF16),
+          normal(recent, 8, DType::BF16)};
 }
 
 /// The heads [first, first + count) of the stacked projections.
@@ -98,6 +128,15 @@ void put(Host& cache, const Numbers& x, const StepShape& s, const Numbers& slots
   }
 }
 
+/// The pages of both, one after the other.
+Host joined(const Host& cache, const Host& recent) {
+  Host all = cache;
+  all.shape =
+      Shape{cache.shape[0] + recent.shape[0], cache.shape[1], cache.shape[2], cache.shape[3]};
+  all.values.insert(all.values.end(), recent.values.begin(), recent.values.end());
+  return all;
+}
+
 std::vector<Numbers> step_reference(const StepShape& s, const Hosts& in) {
   const Packed parts = packed(s);
   const auto half = static_cast<int64_t>(in[1].values.size() / 2);
@@ -110,15 +149,38 @@ std::vector<Numbers> step_reference(const StepShape& s, const Hosts& in) {
     x.values = ref_rope(x, cos, sin, positions, s.interleaved, s.norm ? &norm : nullptr, 1e-6);
     return x;
   };
-  Host k_cache = in[3], v_cache = in[4];
-  put(k_cache, rotate(s.heads, s.kv_heads, in[6]).values, s, parts.slots);
-  put(v_cache, heads_of(in[0], s, s.heads + s.kv_heads, s.kv_heads).values, s, parts.slots);
+  Host k_cache = in[3], v_cache = in[4], k_recent = in[7], v_recent = in[8];
+  const Numbers key = rotate(s.heads, s.kv_heads, in[6]).values;
+  const Numbers value = heads_of(in[0], s, s.heads + s.kv_heads, s.kv_heads).values;
+  put(k_cache, key, s, parts.slots);
+  put(v_cache, value, s, parts.slots);
+  if (s.recent) {
+    put(k_recent, key, s, parts.recent_slots);
+    put(v_recent, value, s, parts.recent_slots);
+  }
   const Host q = rotate(0, s.heads, in[5]);
-  return {
-      ref_paged_attention(
-          q, k_cache, v_cache, numbers({s.tokens(), 3}, parts.spans),
-          numbers({static_cast<int64_t>(s.olds.size()), s.max_pages()}, parts.pages), s.scale()),
-      k_cache.values, v_cache.values};
+  const Numbers y = ref_paged_attention(
+      q, joined(k_cache, k_recent), joined(v_cache, v_recent),
+      numbers({s.tokens(), 3}, parts.spans),
+      numbers({static_cast<int64_t>(s.olds.size()), s.max_pages()}, parts.joined_table(s.pages())),
+      s.scale());
+  if (!s.recent) {
+    return {y, k_cache.values, v_cache.values};
+  }
+  return {y, k_cache.values, v_cache.values, k_recent.values, v_recent.values};
+}
+
+/// The pages of both in one memory, as they have to lie.
+std::pair<Tensor, Tensor> in_one_memory(const Tensor& cache, const Tensor& recent) {
+  const auto bytes = [](const Tensor& x) { return dtype_bytes(x.dtype(), x.elements()); };
+  const Tensor all =
+      Tensor::empty({(bytes(cache) + bytes(recent)) / 4}, DType::U32, cache.device());
+  const auto part = [&](const Tensor& x, int64_t start) {
+    const Shape words{bytes(x) / 4};
+    all.reinterpret(DType::U32, words, start).copy_from(x.reinterpret(DType::U32, words));
+    return all.reinterpret(x.dtype(), x.shape(), start);
+  };
+  return {part(cache, 0), part(recent, bytes(cache))};
 }
 
 Tensors run_step(const StepShape& s, const Tensors& in) {
@@ -132,6 +194,7 @@ Tensors run_step(const StepShape& s, const Tensors& in) {
   };
   const Tensor positions = take(s.tokens());
   const Tensor slots = take(s.tokens());
+  const Tensor recent_slots = take(s.tokens());
   const Tensor spans = take(3 * s.tokens()).reshape({s.tokens(), 3});
   const Tensor pages = take(s.pages()).reshape({-1, s.max_pages()});
   RopeAttentionOptions options;
@@ -142,12 +205,21 @@ Tensors run_step(const StepShape& s, const Tensors& in) {
     options.k_norm = in[6];
     options.norm_eps = 1e-6f;
   }
-  const Tensor y = rope_attention(
+  Tensors caches{in[3], in[4]};
+  if (s.recent) {
+    const auto [k, k_recent] = in_one_memory(in[3], in[7]);
+    const auto [v, v_recent] = in_one_memory(in[4], in[8]);
+    caches = {k, v, k_recent, v_recent};
+    options.recent = {k_recent, v_recent};
+    options.recent_slots = recent_slots;
+  }
+  Tensors out{rope_attention(
       heads(0, s.heads), heads(s.heads, s.kv_heads), heads(s.heads + s.kv_heads, s.kv_heads),
       in[1].narrow(0, 0, s.longest()), in[1].narrow(0, s.longest(), s.longest()), positions, slots,
-      in[3], in[4], spans, pages, static_cast<float>(s.scale()),
-      s.max_span == 0 ? s.longest() : s.max_span, options);
-  return {y, in[3], in[4]};
+      caches[0], caches[1], spans, pages, static_cast<float>(s.scale()),
+      s.max_span == 0 ? s.longest() : s.max_span, options)};
+  out.insert(out.end(), caches.begin(), caches.end());
+  return out;
 }
 
 std::vector<StepShape> step_shapes() {
@@ -207,30 +279,41 @@ std::vector<StepShape> step_shapes() {
   };
 }
 
+Case step_case(const StepShape& s, DType dtype) {
+  Case out;
+  out.name =
+      fmt::format("rope_attention/{}_{}{}", s.what, dtype_name(dtype), s.recent ? "/recent" : "");
+  out.op = "rope_attention";
+  out.dtype = dtype;
+  out.basic = s.what == std::string_view("basic");
+  // A new key close to the middle of two steps of the cache's type may be rounded either way.
+  out.bound = dtype == DType::F32    ? kExact
+              : dtype == DType::BF16 ? Bound{1e-6, 2e-2, 0.0, 0.0}
+                                     : Bound{1e-5, 5e-2, 0.0, 0.0};
+  out.inputs = [=] { return step_inputs(s, dtype); };
+  out.run = [=](const Tensors& in, const Device&) { return run_step(s, in); };
+  out.reference = [=](const Hosts& in) { return step_reference(s, in); };
+  return out;
+}
+
 }  // namespace
 
 void add_rope_attention(Table& table) {
-  const std::vector<StepShape> shapes = step_shapes();
-  for (const DType dtype : {DType::F32, DType::BF16, DType::Q8_0}) {
-    for (const StepShape& s : shapes) {
-      // The types differ only in how the cache is read and written.
-      const bool every_type = s.what == std::string("basic") || s.max_span > 0 || s.news == 3;
-      if (s.dim % block_elements(dtype) != 0 || (dtype != DType::BF16 && !every_type)) {
-        continue;
-      }
-      Case out;
-      out.name = fmt::format("rope_attention/{}_{}", s.what, dtype_name(dtype));
-      out.op = "rope_attention";
-      out.dtype = dtype;
-      out.basic = s.what == std::string("basic");
-      // A new key close to the middle of two steps of the cache's type may be rounded either way.
-      out.bound = dtype == DType::F32    ? kExact
-                  : dtype == DType::BF16 ? Bound{1e-6, 2e-2, 0.0, 0.0}
-                                         : Bound{1e-5, 5e-2, 0.0, 0.0};
-      out.inputs = [=] { return step_inputs(s, dtype); };
-      out.run = [=](const Tensors& in, const Device&) { return run_step(s, in); };
-      out.reference = [=](const Hosts& in) { return step_reference(s, in); };
-      table.push_back(out);
+  const auto is = [](const StepShape& s, std::initializer_list<std::string_view> names) {
+    return std::ranges::find(names, s.what) != names.end();
+  };
+  for (StepShape s : step_shapes()) {
+    table.push_back(step_case(s, DType::BF16));
+    // The types differ only in how the cache is read and written.
+    if (is(s, {"basic", "short_of_max", "chunk"})) {
+      table.push_back(step_case(s, DType::F32));
+    }
+    if (is(s, {"basic", "chunk"})) {
+      table.push_back(step_case(s, DType::Q8_0));
+    }
+    if (is(s, {"page_border", "short_of_max", "large_head", "chunk", "prompt"})) {
+      s.recent = true;
+      table.push_back(step_case(s, DType::Q8_0));
     }
   }
 }

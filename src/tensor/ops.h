@@ -144,6 +144,10 @@ Tensor rope(const Tensor& x,
             const RopeOptions& options = {});
 /// silu(gate) * up.
 Tensor swiglu(const Tensor& gate, const Tensor& up);
+/// Newest pages of Q8_0 caches in BF16, in the caches' storages: see the RecentPages of op_args.h.
+struct RecentTensors {
+  Tensor k, v;  ///< [recent pages, kv_heads, page, dim]
+};
 /// Attention over a paged cache, see AttentionArgs: q [tokens, heads, dim], caches
 /// [pages, kv_heads, page, dim], spans U32 [tokens, 3], pages U32 [sequences, max pages].
 Tensor paged_attention(const Tensor& q,
@@ -152,7 +156,8 @@ Tensor paged_attention(const Tensor& q,
                        const Tensor& spans,
                        const Tensor& pages,
                        float scale,
-                       int64_t max_span);
+                       int64_t max_span,
+                       const std::optional<RecentTensors>& recent = std::nullopt);
 /// Attention without a cache: q [heads, tokens, dim], k and v [kv_heads, keys, dim], spans U32
 /// [tokens, 2] (first key, end) for each query. Returns [tokens, heads, dim].
 Tensor attention(
@@ -162,11 +167,13 @@ struct RopeAttentionOptions {
   std::optional<Tensor> q_norm, k_norm;  ///< [dim]: per-head RMSNorm before the rotation
   float norm_eps = 0.0f;
   bool lone = false;  ///< each token is the only new one of its sequence, last of its span
+  std::optional<RecentTensors> recent;
+  Tensor recent_slots;  ///< with recent: U32 [tokens], where in it a new token goes
 };
 /// Raw projections q [tokens, heads, dim], k and v [tokens, kv_heads, dim] of new tokens: rope,
 /// then kv_write in place at slots U32 [tokens], then paged_attention. See RopeAttentionArgs. The
 /// lone case is one kernel if q, k, v are slices of one tensor, likewise cos and sin, and
-/// positions, slots, spans and pages.
+/// positions, slots, recent slots, spans and pages.
 Tensor rope_attention(const Tensor& q,
                       const Tensor& k,
                       const Tensor& v,

@@ -44,6 +44,26 @@ void require_caches(const Call& call, const Tensor& k, const Tensor& v, const Te
   }
 }
 
+std::optional<RecentPages> recent_pages(const Call& call,
+                                        const std::optional<RecentTensors>& recent,
+                                        const Tensor& k_cache,
+                                        const Tensor& v_cache) {
+  if (!recent) {
+    return std::nullopt;
+  }
+  call.require_dtype(k_cache, DType::Q8_0);
+  for (const auto& [pages, cache] : {std::pair{&recent->k, &k_cache}, {&recent->v, &v_cache}}) {
+    call.require_dtype(*pages, DType::BF16);
+    call.require_rank(*pages, 4);
+    call.require_shape(*pages,
+                       Shape{recent->k.dim(0), cache->dim(1), cache->dim(2), cache->dim(3)});
+    if (!pages->is_contiguous() || pages->view().storage != cache->view().storage) {
+      call.invalid("recent pages have to be contiguous, in the memory of their cache");
+    }
+  }
+  return RecentPages{recent->k.view(), recent->v.view()};
+}
+
 void require_table(const Call& call, const Tensor& q, const Tensor& spans, const Tensor& pages) {
   call.require_dtype(spans, DType::U32);
   call.require_dtype(pages, DType::U32);
@@ -140,7 +160,8 @@ Tensor paged_attention(const Tensor& q,
                        const Tensor& spans,
                        const Tensor& pages,
                        float scale,
-                       int64_t max_span) {
+                       int64_t max_span,
+                       const std::optional<RecentTensors>& recent) {
   const Call call("paged_attention", {{"q", &q},
                                       {"k_cache", &k_cache},
                                       {"v_cache", &v_cache},
@@ -157,6 +178,7 @@ Tensor paged_attention(const Tensor& q,
   args.pages = pages.contiguous().view();
   args.scale = scale;
   args.max_span = max_span;
+  args.recent = recent_pages(call, recent, k_cache, v_cache);
   Tensor y = call.output(q.shape());
   call.backend().attention(args, y.view());
   return y;
@@ -252,6 +274,12 @@ Tensor rope_attention(const Tensor& q,
   args.scale = scale;
   args.max_span = max_span;
   args.lone = options.lone;
+  args.recent = recent_pages(call, options.recent, k_cache, v_cache);
+  if (args.recent) {
+    call.require_dtype(options.recent_slots, DType::U32);
+    call.require_shape(options.recent_slots, Shape{q.dim(0)});
+    args.recent_slots = options.recent_slots.contiguous().view();
+  }
   Tensor y = call.output(q.shape());
   call.backend().rope_attention(args, y.view());
   return y;

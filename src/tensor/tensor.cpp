@@ -282,6 +282,25 @@ Tensor Tensor::broadcast_to(const Shape& shape) const {
   return seen_as(*this, layout().broadcast_to(shape));
 }
 
+Tensor Tensor::reinterpret(DType dtype, const Shape& shape, int64_t start) const {
+  const Call call("reinterpret", {{"x", this}});
+  if (!is_contiguous()) {
+    call.invalid("the tensor does not lie gapless");
+  }
+  require_whole_blocks(shape, dtype);
+  const int64_t have = dtype_bytes(this->dtype(), elements());
+  const int64_t begin = dtype_bytes(this->dtype(), layout().offset) + start;
+  if (start < 0 || start + dtype_bytes(dtype, shape.elements()) > have) {
+    call.invalid("{} of {} from byte {} on exceed the tensor's {} bytes", to_string(shape),
+                 dtype_name(dtype), start, have);
+  }
+  if (begin % block_bytes(dtype) != 0) {
+    call.invalid("byte {} of the memory lies inside of an element of {}", begin, dtype_name(dtype));
+  }
+  const int64_t offset = begin / block_bytes(dtype) * block_elements(dtype);
+  return {View{view_.storage, Layout(shape, offset), dtype}, device()};
+}
+
 // --- Copies
 // ---------------------------------------------------------------------------------------
 

@@ -78,6 +78,10 @@ class Tensor {
   Tensor squeeze(int axis) const;
   Tensor unsqueeze(int axis) const;
   Tensor broadcast_to(const Shape& shape) const;
+  /// The same memory, from byte `start` of this tensor's on, as gapless `shape` of `dtype`.
+  /// @throws InvalidArgument if this tensor is not gapless, too small, or `start` begins inside of
+  /// an element or block
+  Tensor reinterpret(DType dtype, const Shape& shape, int64_t start = 0) const;
 
   // --- Copies -------------------------------------------------------------------------------
   /// This tensor if its elements already lie gapless, else a copy.

@@ -36,9 +36,10 @@ struct Session {
 
   Session(const Device& device,
           std::span<const size_t> lengths,
-          const std::string& path = kTinyOmni)
+          const std::string& path = kTinyOmni,
+          DType kv_type = DType::F32)
       : model(load_model(open_model(path), device)),
-        cache(model->text.make_cache(DType::F32, 0)),
+        cache(model->text.make_cache(kv_type, 0)),
         sequences(lengths.size()) {
     for (size_t i = 0; i < lengths.size(); ++i) {
       const Ids prompt = some_ids(lengths[i], static_cast<uint32_t>(i) + 3);
@@ -100,6 +101,18 @@ TEST(DecodeBatch, DrawsTheTokensOfForwardPassesOnBothDevices) {
     EXPECT_EQ(ahead(batch, 12), answers) << device.name();
     EXPECT_EQ(session.sequences[1].length, 262);
   }
+}
+
+TEST(DecodeBatch, PagesOfBlocksTurnOldWhileStepsAreUnderWay) {
+  // Each passes the end of a page, so that a page that was BF16 is read as blocks from then on.
+  const size_t lengths[] = {190, 126};
+  Session expected(Device::cpu(), lengths, kTinyQwen3, DType::Q8_0);
+  const std::vector<Ids> answers = expected.step_by_step(8);
+  EXPECT_EQ(expected.sequences[0].recent.size(), 2u);
+  Session session(wgpu_device(), lengths, kTinyQwen3, DType::Q8_0);
+  DecodeBatch batch(session.model->text, session.cache, session.rows());
+  EXPECT_EQ(ahead(batch, 8), answers);
+  EXPECT_EQ(session.sequences[0].recent.size(), 2u);
 }
 
 TEST(DecodeBatch, AnOrdinaryModelWithoutExperts) {

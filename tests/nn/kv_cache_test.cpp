@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "backend/op_args.h"
 #include "base/error.h"
 #include "nn/rotary.h"
 #include "nn/step.h"
@@ -93,6 +94,65 @@ TEST(KvCache, GrowthKeepsBlocks) {
   EXPECT_EQ(grown, bytes);
 }
 
+KvCache make_q8_cache(const Device& device) {
+  return KvCache({.layers = 1, .kv_heads = 2, .head_dim = 32, .dtype = DType::Q8_0}, device);
+}
+
+TEST(KvCache, NewestPagesOfBlocksAreKeptInBf16) {
+  constexpr uint32_t kFlag = RecentPages::kFlag;
+  KvCache cache = make_q8_cache(Device::cpu(1));
+  KvSequence a, b;
+  cache.reserve(a, 300);
+  EXPECT_EQ(a.pages, (Ids{0, 1, 2, 3, 4}));
+  EXPECT_EQ(a.recent, (Ids{0, 1, 2, 3, 4})) << "a forward pass sees all that it writes";
+  a.length = 300;
+  cache.reserve(a, 321);  // a sixth page
+  EXPECT_EQ(a.recent.size(), 3u) << "position 300 is on page 4";
+  const uint32_t newest = a.recent[2];
+  EXPECT_LT(newest, 3u) << "one that a no longer needed";
+  EXPECT_EQ(KvCache::page_table(a), (Ids{0, 1, 2, kFlag | 3, kFlag | 4, kFlag | newest}));
+  EXPECT_EQ(KvCache::recent_slot_of(a, 300), 4 * 64 + 44);
+  EXPECT_EQ(KvCache::recent_slot_of(a, 320), int64_t{newest} * 64);
+  cache.reserve(b, 128);
+  for (const uint32_t page : b.recent) {
+    EXPECT_EQ(std::ranges::count(a.recent, page), 0);
+  }
+  EXPECT_EQ(cache.recent(0)->k.shape(), (Shape{5, 2, 64, 32}));
+  cache.release(a);
+  EXPECT_TRUE(a.recent.empty());
+  KvSequence c;
+  cache.reserve(c, 192);
+  EXPECT_EQ(cache.recent(0)->k.dim(0), 5) << "released pages are used again";
+}
+
+TEST(KvCache, GrowthKeepsRecentPages) {
+  KvCache cache = make_q8_cache(Device::cpu(1));
+  KvSequence a, b;
+  cache.reserve(a, 64);
+  const Device device = cache.keys(0).device();
+  const auto write = [&](const Tensor& pages, uint32_t slot) {
+    kv_write(pages, Tensor::from_vector(std::vector<uint32_t>{slot}, {1}, device),
+             Tensor::arange(0, 64, 1, DType::F32, device).reshape({1, 2, 32}));
+  };
+  write(cache.keys(0), 3);
+  write(cache.recent(0)->k, 5);
+  write(cache.recent(0)->v, 6);
+  const auto rows = [&] {
+    const RecentTensors recent = *cache.recent(0);
+    std::vector<std::vector<float>> out;
+    for (const auto& [pages, slot] :
+         {std::pair{&cache.keys(0), 3}, std::pair{&recent.k, 5}, std::pair{&recent.v, 6}}) {
+      out.push_back(
+          pages->to_dtype(DType::F32).get(0).narrow(1, slot, 1).contiguous().to_vec<float>());
+    }
+    return out;
+  };
+  const auto before = rows();
+  EXPECT_EQ(before[1][33], 33.0f);
+  cache.reserve(b, 700);
+  EXPECT_EQ(rows(), before);
+}
+
 TEST(KvCache, BlocksNeedWholeHeads) {
   EXPECT_THROW(
       KvCache({.layers = 1, .kv_heads = 1, .head_dim = 48, .dtype = DType::Q8_0}, Device::cpu(1)),
@@ -124,6 +184,24 @@ TEST(KvCache, BytesAndDtypes) {
   EXPECT_EQ(make_cache(0, DType::BF16).bytes_per_position(), 2 * 2 * 3 * 4 * 2);
   EXPECT_THROW(make_cache(0, DType::F16), Error);
   EXPECT_THROW(make_cache(0, DType::Q8_0), Error);
+}
+
+TEST(Step, NamesRecentPages) {
+  KvCache cache = make_q8_cache(Device::cpu(1));
+  KvSequence a, b;
+  cache.reserve(a, 200);
+  a.length = 200;
+  const Ids ids = {5, 6};
+  const StepRow rows[] = {{&a, ids, false}, {&b, ids, false}};
+  const Step step = Step::pack(rows, cache, Device::cpu(1));
+  constexpr uint32_t kFlag = RecentPages::kFlag;
+  // Of a's recent pages 0 to 3 the last two are kept; b takes one of the others.
+  EXPECT_EQ(step.pages.to_vec<uint32_t>(),
+            (Ids{0, 1, kFlag | 2, kFlag | 3, kFlag | b.recent[0], 0, 0, 0}));
+  EXPECT_LT(b.recent[0], 2u);
+  EXPECT_EQ(step.recent_slots.to_vec<uint32_t>(),
+            (Ids{3 * 64 + 8, 3 * 64 + 9, b.recent[0] * 64, b.recent[0] * 64 + 1}));
+  EXPECT_EQ(step.slots.to_vec<uint32_t>(), (Ids{3 * 64 + 8, 3 * 64 + 9, 4 * 64, 4 * 64 + 1}));
 }
 
 TEST(Step, PacksRaggedRowsWithoutPadding) {

@@ -84,6 +84,22 @@ TEST_F(TensorTest, Views) {
   EXPECT_EQ(counting({2, 3, 4}).to_vec3<float>()[1][2][3], 23);
 }
 
+TEST_F(TensorTest, TheSameMemoryAsOtherNumbers) {
+  const Tensor words = Tensor::zeros({6}, DType::U32, cpu);
+  const Tensor inner = words.narrow(0, 2, 4).reinterpret(DType::F32, {3}, 4);
+  inner.fill(1.0);
+  const uint32_t one = 0x3f800000;
+  EXPECT_THAT(words.to_vec<uint32_t>(), ElementsAre(0, 0, 0, one, one, one));
+  EXPECT_THAT(inner.reinterpret(DType::BF16, {3, 2}).to_dtype(DType::F32).to_vec<float>(),
+              ElementsAre(0, 1, 0, 1, 0, 1));
+  expect_error(ErrorKind::InvalidArgument, "exceed the tensor's 16 bytes",
+               [&] { words.narrow(0, 2, 4).reinterpret(DType::F32, {3}, 8); });
+  expect_error(ErrorKind::InvalidArgument, "inside of an element",
+               [&] { words.reinterpret(DType::F32, {3}, 2); });
+  expect_error(ErrorKind::InvalidArgument, "does not lie gapless",
+               [&] { counting({2, 3}).t().reinterpret(DType::U32, {6}); });
+}
+
 TEST_F(TensorTest, ChunksDifferByOneAtMost) {
   const std::vector<Tensor> parts = counting({7}).chunk(3, 0);
   ASSERT_EQ(parts.size(), 3u);

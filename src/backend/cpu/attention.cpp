@@ -1,4 +1,6 @@
+#include <array>
 #include <cmath>
+#include <optional>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/dot_rows.h"
@@ -16,13 +18,13 @@ struct Span {
   int64_t begin, end, sequence;
 };
 
-/// One cache: the row of position s of a sequence and head.
-struct Cache {
+/// Pages of one type: the row of position s of a sequence and head.
+struct Pages {
   const std::byte* data;
   const Layout& layout;
   DType dtype;
 
-  explicit Cache(const View& view)
+  explicit Pages(const View& view)
       : data(input(view, "attention")), layout(view.layout), dtype(view.dtype) {
     if (!is_float(dtype) && dtype != DType::Q8_0) {
       fail_dtype("attention", dtype);
@@ -33,6 +35,26 @@ struct Cache {
         layout.offset + page * layout.stride(0) + head * layout.stride(1) + slot * layout.stride(2);
     return data + at / block_elements(dtype) * block_bytes(dtype);
   }
+};
+
+/// A cache of keys or values, and its recent pages if it has some.
+struct Cache {
+  Pages older;
+  std::optional<Pages> recent;
+
+  Cache(const View& cache, const View* newest) : older(cache) {
+    if (newest != nullptr) {
+      recent.emplace(*newest);
+    }
+  }
+};
+
+/// Rows of one type.
+struct Rows {
+  std::span<const std::byte* const> rows;
+  DType dtype;
+
+  Rows subspan(size_t first, size_t count) const { return {rows.subspan(first, count), dtype}; }
 };
 
 /// One head's new key or value to its place in a cache.
@@ -53,23 +75,33 @@ class CacheRows {
  public:
   CacheRows(const Cache& cache, const View& pages, const uint32_t* numbers)
       : cache_(cache),
-        page_size_(cache.layout.shape[2]),
+        page_size_(cache.older.layout.shape[2]),
         numbers_stride_(pages.layout.stride(0)),
         numbers_(numbers) {}
 
-  /// Of all positions in `span`.
-  std::span<const std::byte* const> of(const Span& span, int64_t head) {
+  /// Of all positions in `span`: what lies in older pages, then what lies in recent ones.
+  std::array<Rows, 2> of(const Span& span, int64_t head) {
     if (span.sequence != sequence_ || span.begin != begin_ || head != head_) {
       sequence_ = span.sequence;
       begin_ = span.begin;
       head_ = head;
       rows_.clear();
+      older_ = 0;
     }
     for (int64_t at = begin_ + static_cast<int64_t>(rows_.size()); at < span.end; ++at) {
       const uint32_t page = numbers_[sequence_ * numbers_stride_ + at / page_size_];
-      rows_.push_back(cache_.row(page, head_, at % page_size_));
+      if (cache_.recent && (page & RecentPages::kFlag) != 0) {
+        rows_.push_back(cache_.recent->row(page & ~RecentPages::kFlag, head_, at % page_size_));
+      } else {
+        rows_.push_back(cache_.older.row(page, head_, at % page_size_));
+        older_ = rows_.size();
+      }
     }
-    return {rows_.data(), static_cast<size_t>(std::max<int64_t>(span.end - span.begin, 0))};
+    const std::span<const std::byte* const> all(
+        rows_.data(), static_cast<size_t>(std::max<int64_t>(span.end - span.begin, 0)));
+    const size_t older = std::min(older_, all.size());
+    const DType recent = cache_.recent ? cache_.recent->dtype : cache_.older.dtype;
+    return {Rows{all.first(older), cache_.older.dtype}, Rows{all.subspan(older), recent}};
   }
 
  private:
@@ -78,6 +110,7 @@ class CacheRows {
   const uint32_t* numbers_;
   int64_t sequence_ = -1, begin_ = -1, head_ = -1;
   std::vector<const std::byte*> rows_;
+  size_t older_ = 0;  // of rows_; recent pages come last
 };
 
 /// The query heads of one token that share a key/value head.
@@ -96,27 +129,21 @@ class Attention {
             const uint32_t* pages)
       : scale_(args.scale),
         dim_(args.q.dim(2)),
-        key_type_(keys.dtype),
-        value_type_(values.dtype),
         keys_(keys, args.pages, pages),
         values_(values, args.pages, pages) {}
 
   void run(const Span& span, int64_t head, const Queries& queries) {
     const auto keys = keys_.of(span, head);
-    const auto values = values_.of(span, head);
-    const size_t length = keys.size();
+    const size_t length = keys[0].rows.size() + keys[1].rows.size();
     scores_.resize(queries.q.size() * length);
     std::vector<float*> rows;
     rows.reserve(queries.q.size());
     for (size_t i = 0; i < queries.q.size(); ++i) {
       rows.push_back(scores_.data() + i * length);
     }
-    std::vector<float*> at(rows.size());
-    for (size_t s = 0; s < length; s += kBlock) {
-      std::ranges::transform(rows, at.begin(), [&](float* row) { return row + s; });
-      dot_rows(queries.q, dim_, key_type_, keys.subspan(s, std::min(kBlock, length - s)),
-               {at.data()});
-    }
+    for_blocks(keys, rows, [&](const Rows& block, const std::vector<float*>& scores) {
+      dot_rows(queries.q, dim_, block.dtype, block.rows, {scores.data()});
+    });
     for (float& score : scores_) {
       score *= scale_;
     }
@@ -124,22 +151,38 @@ class Attention {
       *queries.log_sums[i] = simd().softmax(rows[i], static_cast<int64_t>(length), rows[i]);
       std::fill_n(queries.y[i], dim_, 0.0f);
     }
-    for (size_t s = 0; s < length; s += kBlock) {
-      std::ranges::transform(rows, at.begin(), [&](float* row) { return row + s; });
-      simd()
-          .of(value_type_)
-          .mix(at.data(), static_cast<int>(at.size()), values.data() + s,
-               static_cast<int64_t>(std::min(kBlock, length - s)), dim_, queries.y.data());
-    }
+    for_blocks(values_.of(span, head), rows,
+               [&](const Rows& block, const std::vector<float*>& shares) {
+                 simd()
+                     .of(block.dtype)
+                     .mix(shares.data(), static_cast<int>(shares.size()), block.rows.data(),
+                          static_cast<int64_t>(block.rows.size()), dim_, queries.y.data());
+               });
   }
 
  private:
   // Positions whose rows stay in the second cache while all query heads pass by.
   static constexpr size_t kBlock = 512;
 
+  /// Calls body(rows, scores) for blocks of positions; `scores` holds a row of them a query head.
+  template <typename Body>
+  static void for_blocks(const std::array<Rows, 2>& parts,
+                         const std::vector<float*>& scores,
+                         const Body& body) {
+    std::vector<float*> at(scores);
+    for (const Rows& part : parts) {
+      for (size_t s = 0; s < part.rows.size(); s += kBlock) {
+        const Rows block = part.subspan(s, std::min(kBlock, part.rows.size() - s));
+        body(block, at);
+        for (float*& row : at) {
+          row += block.rows.size();
+        }
+      }
+    }
+  }
+
   float scale_;
   int64_t dim_;
-  DType key_type_, value_type_;
   CacheRows keys_, values_;
   std::vector<float> scores_;
 };
@@ -226,8 +269,11 @@ std::vector<Span> checked_spans(const AttentionArgs& args, const uint32_t* pages
       }
       for (int64_t at = span.begin / page; at <= (span.end - 1) / page; ++at) {
         const uint32_t number = pages[span.sequence * args.pages.layout.stride(0) + at];
-        if (number >= args.k_cache.dim(0)) {
-          fail_id("attention (page)", number, at, args.k_cache.dim(0));
+        const bool recent = args.recent && (number & RecentPages::kFlag) != 0;
+        const int64_t limit = (recent ? args.recent->k : args.k_cache).dim(0);
+        const uint32_t index = recent ? number & ~RecentPages::kFlag : number;
+        if (index >= limit) {
+          fail_id("attention (page)", index, at, limit);
         }
       }
     }
@@ -256,8 +302,8 @@ void CpuBackend::attention(const AttentionArgs& args, const View& y) {
   std::byte* y_data = output(y, "attention");
   std::vector<float> partial(direct ? 0 : static_cast<size_t>(split.rows() * dim));
   std::vector<float> log_sums(static_cast<size_t>(split.rows()));
-  const Cache keys(args.k_cache);
-  const Cache values(args.v_cache);
+  const Cache keys(args.k_cache, args.recent ? &args.recent->k : nullptr);
+  const Cache values(args.v_cache, args.recent ? &args.recent->v : nullptr);
   pool_.parallel_for(split.tasks(), 1, [&](int64_t begin, int64_t end) {
     Attention attention(args, keys, values, pages);
     std::vector<float> q_buffer(static_cast<size_t>(split.group * dim));

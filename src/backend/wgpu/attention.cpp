@@ -15,6 +15,7 @@ struct DecodeParams {
   uint32_t k_offset, k_page, k_head, k_slot;
   uint32_t v_offset, v_page, v_head, v_slot;
   uint32_t spans_offset, pages_offset, y_offset, y_token, y_head;
+  uint32_t k_recent, v_recent;
 };
 
 struct KvWriteParams {
@@ -88,15 +89,27 @@ DecodeParams decode_params(const AttentionArgs& args,
   p.v_slot = stride_of(args.v_cache, 2) / unit;
   p.spans_offset = offset_of(spans);
   p.pages_offset = offset_of(pages);
+  if (args.recent) {
+    p.k_recent = offset_of(args.recent->k);
+    p.v_recent = offset_of(args.recent->v);
+  }
   return p;
+}
+
+/// A kernel that reads the cache as weights, in quads if `vec4`.
+KernelId cache_kernel(const char* name, const AttentionArgs& args, bool vec4) {
+  KernelId kernel{name};
+  define_weight(kernel, args.k_cache.dtype, vec4);
+  substitute_types(kernel, vec4, false);
+  if (args.recent) {
+    kernel.defines.emplace_back("RECENT");
+  }
+  return kernel;
 }
 
 KernelId decode_kernel(const AttentionArgs& args, uint32_t heads_at_once, bool split) {
   const bool bf16 = args.k_cache.dtype == DType::BF16;
-  const bool vec4 = reads_vec4(args.k_cache);
-  KernelId kernel{"attention_decode"};
-  define_weight(kernel, args.k_cache.dtype, vec4);
-  substitute_types(kernel, vec4, false);
+  KernelId kernel = cache_kernel("attention_decode", args, reads_vec4(args.k_cache));
   kernel.substitutions.emplace_back("HEADS", std::to_string(heads_at_once));
   if (bf16 && rows_begin_at(args.v_cache, 2)) {
     kernel.defines.emplace_back("V_EVEN");
@@ -117,9 +130,7 @@ bool on_matrix_cores(const AttentionArgs& args, const Limits& limits, Precision 
 KernelId prefill_kernel(const AttentionArgs& args, bool matrix) {
   const bool vec4 = reads_vec4(args.k_cache) && reads_vec4(args.v_cache);
   const int64_t dim = args.q.dim(2);
-  KernelId kernel{matrix ? "attention_matrix" : "attention_prefill"};
-  define_weight(kernel, args.k_cache.dtype, vec4);
-  substitute_types(kernel, vec4, false);
+  KernelId kernel = cache_kernel(matrix ? "attention_matrix" : "attention_prefill", args, vec4);
   if (!matrix) {
     kernel.substitutions.emplace_back("SLICES", dim <= 64 ? "2" : dim <= 128 ? "4" : "8");
     return kernel;

@@ -16,6 +16,7 @@ struct StepParams {
   uint32_t k_cache_offset, v_cache_offset;
   uint32_t q_norm_offset, q_norm_kind, k_norm_offset, k_norm_kind;
   uint32_t y_offset, y_token, y_head;
+  uint32_t recent_slots_offset, k_recent, v_recent;
 };
 
 /// How the work of a step is cut: by tokens and the bound of their intervals alone, so that a
@@ -87,15 +88,19 @@ bool step_takes(const RopeAttentionArgs& args, const View& y, const Limits& limi
       return false;
     }
   }
-  for (const View* ids : {&args.positions, &args.slots, &args.spans, &args.pages}) {
+  const View& recent_slots = args.recent ? *args.recent_slots : args.slots;
+  for (const View* ids : {&args.positions, &args.slots, &recent_slots, &args.spans, &args.pages}) {
     if (!ids->layout.is_contiguous()) {
       return false;
     }
   }
+  if (args.recent && !(cache_fits(args.recent->k) && cache_fits(args.recent->v))) {
+    return false;
+  }
   return one_buffer({&args.q, &args.k, &args.v}) && one_buffer({&args.cos, &args.sin}) &&
          args.cos.layout.is_contiguous() && args.sin.layout.is_contiguous() &&
          args.cos.layout.offset % 4 == 0 && args.sin.layout.offset % 4 == 0 &&
-         one_buffer({&args.positions, &args.slots, &args.spans, &args.pages}) &&
+         one_buffer({&args.positions, &args.slots, &recent_slots, &args.spans, &args.pages}) &&
          cache_fits(args.k_cache) && cache_fits(args.v_cache) &&
          args.k_cache.dtype == args.v_cache.dtype && args.k_cache.storage != args.v_cache.storage &&
          y.dtype == DType::F32 && last_gapless(y) && one_buffer({&y});
@@ -132,6 +137,11 @@ StepParams step_params(const RopeAttentionArgs& args, const Cut& cut) {
   p.pages_offset = offset_of(args.pages);
   p.k_cache_offset = offset_of(args.k_cache);
   p.v_cache_offset = offset_of(args.v_cache);
+  if (args.recent) {
+    p.recent_slots_offset = offset_of(*args.recent_slots);
+    p.k_recent = offset_of(args.recent->k);
+    p.v_recent = offset_of(args.recent->v);
+  }
   return p;
 }
 
@@ -156,6 +166,9 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
   define_weight(kernel, args.k_cache.dtype, vec4);
   substitute_types(kernel, vec4, false);
   kernel.defines.emplace_back("SUBGROUPS");
+  if (args.recent) {
+    kernel.defines.emplace_back("RECENT");
+  }
   kernel.substitutions.emplace_back("HEADS", std::to_string(cut.heads));
   kernel.substitutions.emplace_back("LANES", std::to_string(lanes));
   // Keys in flight hide the memory's latency; a software driver only compiles longer.

@@ -10,8 +10,8 @@ namespace candela::models {
 
 namespace {
 
-/// Words of a row in the upload of a step: position, slot, span.
-constexpr int64_t kRowWords = 5;
+/// Words of a row in the upload of a step: position, slot, recent slot, span.
+constexpr int64_t kRowWords = 6;
 constexpr uint32_t kNowhere = 0xffffffff;
 /// Settings of a row that takes its largest logit.
 constexpr std::array<float, SampleArgs::kSettings> kLargest{};
@@ -117,7 +117,8 @@ void DecodeBatch::prepare(const Shape& shape) {
     step_.ids = ids_;
     step_.positions = inputs_.narrow(0, 0, rows_);
     step_.slots = inputs_.narrow(0, rows_, rows_);
-    step_.spans = inputs_.narrow(0, 2 * rows_, 3 * rows_).reshape({rows_, 3});
+    step_.recent_slots = inputs_.narrow(0, 2 * rows_, rows_);
+    step_.spans = inputs_.narrow(0, 3 * rows_, 3 * rows_).reshape({rows_, 3});
     step_.pages = all.narrow(0, words, rows_ * pages).reshape({rows_, pages});
     step_.tokens = rows_;
     step_.max_span = shape.span;
@@ -132,13 +133,15 @@ void DecodeBatch::upload() {
   const auto rows = static_cast<size_t>(rows_);
   std::vector<uint32_t> words(rows * kRowWords);
   for (size_t row = 0; row < rows; ++row) {
-    uint32_t* span = words.data() + 2 * rows + 3 * row;
+    uint32_t* span = words.data() + 3 * rows + 3 * row;
     span[2] = static_cast<uint32_t>(row);
-    words[rows + row] = kNowhere;
+    words[rows + row] = words[2 * rows + row] = kNowhere;
     if (row < sequences_.size()) {
       const nn::KvSequence& sequence = *sequences_[row];
       words[row] = static_cast<uint32_t>(sequence.length);
       words[rows + row] = static_cast<uint32_t>(nn::KvCache::slot_of(sequence, sequence.length));
+      words[2 * rows + row] =
+          static_cast<uint32_t>(nn::KvCache::recent_slot_of(sequence, sequence.length));
       span[1] = static_cast<uint32_t>(sequence.length + 1);
     }
   }
@@ -163,7 +166,7 @@ void DecodeBatch::upload_pages() {
   const auto width = static_cast<size_t>(step_.pages.dim(1));
   std::vector<uint32_t> pages(static_cast<size_t>(rows_) * width);
   for (size_t row = 0; row < sequences_.size(); ++row) {
-    const std::vector<uint32_t>& own = sequences_[row]->pages;
+    const std::vector<uint32_t> own = nn::KvCache::page_table(*sequences_[row]);
     std::copy_n(own.begin(), std::min(own.size(), width),
                 pages.begin() + static_cast<ptrdiff_t>(row * width));
   }

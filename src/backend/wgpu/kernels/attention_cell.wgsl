@@ -1,61 +1,18 @@
 // attention_cell: eight elements of a key/value cache that attention_step reads and writes: keys, values,
-// of W_F32, W_BF16 or W_Q8_0. Needs weight.wgsl and the operands.
+// of W_F32, W_BF16 or W_Q8_0. RECENT: a Q8_0 cache whose newest pages are BF16; they lie in the same
+// buffers, from elements k_recent and v_recent on. Rows are elements of the cache, or with the flag
+// kRecent of those pages. Needs weight.wgsl and the operands.
 //:include bf16
 
-// Eight elements as they lie in the cache: fetched early, unpacked late.
-//:if W_F32
-struct Raw {
-  lo: vec4<u32>,
-  hi: vec4<u32>,
+const kRecent = 0x80000000u;
+
+fn cache_offset(which: u32) -> u32 {
+  return select(params.v_cache_offset, params.k_cache_offset, which == 0u);
 }
 
-fn fetch(which: u32, at: u32) -> Raw {
-  return Raw(w_quad(which, at >> 2u), w_quad(which, (at >> 2u) + 1u));
+fn recent_offset(which: u32) -> u32 {
+  return select(params.v_recent, params.k_recent, which == 0u);
 }
-
-fn unpacked(raw: Raw) -> Eight {
-  return Eight(bitcast<vec4<f32>>(raw.lo), bitcast<vec4<f32>>(raw.hi));
-}
-//:end
-//:if W_BF16
-struct Raw {
-  q: vec4<u32>,
-}
-
-fn fetch(which: u32, at: u32) -> Raw {
-  return Raw(w_quad(which, at >> 3u));
-}
-
-fn unpacked(raw: Raw) -> Eight {
-  return Eight(
-    vec4<f32>(low_bf16(raw.q.x), high_bf16(raw.q.x), low_bf16(raw.q.y), high_bf16(raw.q.y)),
-    vec4<f32>(low_bf16(raw.q.z), high_bf16(raw.q.z), low_bf16(raw.q.w), high_bf16(raw.q.w)));
-}
-//:end
-//:if W_Q8_0
-// Three words with eight bytes, which begin in the middle of the first one in even blocks, and one whose
-// upper half is an odd block's scale. Without a branch, so that loads of several keys are under way.
-struct Raw {
-  words: vec3<u32>,
-  scale: u32,
-  odd: u32,
-}
-
-fn fetch(which: u32, at: u32) -> Raw {
-  let block = at >> 5u;
-  let odd = block & 1u;
-  let first = (block * 34u + 2u + (at & 31u)) >> 2u;
-  return Raw(vec3<u32>(w_word(which, first), w_word(which, first + 1u), w_word(which, first + 2u - odd)),
-             w_word(which, (block * 34u) >> 2u), odd);
-}
-
-fn unpacked(raw: Raw) -> Eight {
-  let apart = (raw.words.xy >> vec2<u32>(16u)) | (raw.words.yz << vec2<u32>(16u));
-  let q = select(apart, raw.words.xy, raw.odd == 1u);
-  let scale = unpack2x16float(raw.scale >> (raw.odd << 4u)).x;
-  return Eight(scale * vec4<f32>(unpack4xI8(q.x)), scale * vec4<f32>(unpack4xI8(q.y)));
-}
-//:end
 
 fn put(which: u32, i: u32, value: {{W_TYPE}}) {
   if (which == 0u) {
@@ -65,30 +22,106 @@ fn put(which: u32, i: u32, value: {{W_TYPE}}) {
   }
 }
 
-// keep: `v` as the cache holds it at element `at`; put there if `write`.
+// Eight elements of BF16.
+fn wide(q: vec4<u32>) -> Eight {
+  return Eight(vec4<f32>(low_bf16(q.x), high_bf16(q.x), low_bf16(q.y), high_bf16(q.y)),
+               vec4<f32>(low_bf16(q.z), high_bf16(q.z), low_bf16(q.w), high_bf16(q.w)));
+}
+
+fn pair_of(v: vec2<f32>) -> u32 {
+  return f32_to_bf16(v.x) | (f32_to_bf16(v.y) << 16u);
+}
+
+fn narrow(v: Eight) -> vec4<u32> {
+  return vec4<u32>(pair_of(v.lo.xy), pair_of(v.lo.zw), pair_of(v.hi.xy), pair_of(v.hi.zw));
+}
+
+// Raw: eight elements as they lie in the cache, fetched early, unpacked late.
+// keep: `v` as attention sees it later; put there if `write`, to row `at` and, of recent pages, `recent`.
 //:if W_F32
-fn keep(which: u32, at: u32, v: Eight, write: bool) -> Eight {
+struct Raw {
+  lo: vec4<u32>,
+  hi: vec4<u32>,
+}
+
+fn fetch(which: u32, row: u32) -> Raw {
+  let at = (cache_offset(which) + row) >> 2u;
+  return Raw(w_quad(which, at), w_quad(which, at + 1u));
+}
+
+fn unpacked(raw: Raw) -> Eight {
+  return Eight(bitcast<vec4<f32>>(raw.lo), bitcast<vec4<f32>>(raw.hi));
+}
+
+fn keep(which: u32, row: u32, recent: u32, v: Eight, write: bool) -> Eight {
   if (write) {
-    put(which, at >> 2u, bitcast<vec4<u32>>(v.lo));
-    put(which, (at >> 2u) + 1u, bitcast<vec4<u32>>(v.hi));
+    let at = (cache_offset(which) + row) >> 2u;
+    put(which, at, bitcast<vec4<u32>>(v.lo));
+    put(which, at + 1u, bitcast<vec4<u32>>(v.hi));
   }
   return v;
 }
 //:end
 //:if W_BF16
-fn pair_of(v: vec2<f32>) -> u32 {
-  return f32_to_bf16(v.x) | (f32_to_bf16(v.y) << 16u);
+struct Raw {
+  q: vec4<u32>,
 }
 
-fn keep(which: u32, at: u32, v: Eight, write: bool) -> Eight {
-  let q = vec4<u32>(pair_of(v.lo.xy), pair_of(v.lo.zw), pair_of(v.hi.xy), pair_of(v.hi.zw));
+fn fetch(which: u32, row: u32) -> Raw {
+  return Raw(w_quad(which, (cache_offset(which) + row) >> 3u));
+}
+
+fn unpacked(raw: Raw) -> Eight {
+  return wide(raw.q);
+}
+
+fn keep(which: u32, row: u32, recent: u32, v: Eight, write: bool) -> Eight {
+  let q = narrow(v);
   if (write) {
-    put(which, at >> 3u, q);
+    put(which, (cache_offset(which) + row) >> 3u, q);
   }
-  return unpacked(Raw(q));
+  return wide(q);
 }
 //:end
 //:if W_Q8_0
+// Three words with eight bytes, which begin in the middle of the first one in even blocks, and one whose
+// upper half is an odd block's scale; or four words of BF16. Without a branch, so that loads of several
+// keys are under way.
+struct Raw {
+  words: vec3<u32>,
+  last: u32,
+  kind: u32,  // 0: an even block, 1: an odd one, 2: BF16
+}
+
+fn fetch(which: u32, row: u32) -> Raw {
+  let block = (cache_offset(which) + (row & ~kRecent)) >> 5u;
+  var kind = block & 1u;
+  var first = (block * 34u + 2u + (row & 31u)) >> 2u;
+  var third = first + 2u - kind;
+  var last = (block * 34u) >> 2u;
+//:if RECENT
+  let recent = (row & kRecent) != 0u;
+  kind = select(kind, 2u, recent);
+  first = select(first, (recent_offset(which) + (row & ~kRecent)) >> 1u, recent);
+  third = select(third, first + 2u, recent);
+  last = select(last, first + 3u, recent);
+//:end
+  return Raw(vec3<u32>(w_word(which, first), w_word(which, first + 1u), w_word(which, third)),
+             w_word(which, last), kind);
+}
+
+fn unpacked(raw: Raw) -> Eight {
+//:if RECENT
+  if (raw.kind == 2u) {
+    return wide(vec4<u32>(raw.words, raw.last));
+  }
+//:end
+  let apart = (raw.words.xy >> vec2<u32>(16u)) | (raw.words.yz << vec2<u32>(16u));
+  let q = select(apart, raw.words.xy, raw.kind == 1u);
+  let scale = unpack2x16float(raw.last >> (raw.kind << 4u)).x;
+  return Eight(scale * vec4<f32>(unpack4xI8(q.x)), scale * vec4<f32>(unpack4xI8(q.y)));
+}
+
 fn largest(v: vec4<f32>) -> f32 {
   let a = abs(v);
   return max(max(a.x, a.y), max(a.z, a.w));
@@ -96,7 +129,7 @@ fn largest(v: vec4<f32>) -> f32 {
 
 // Four lanes share a block. Its 34 bytes begin at a word for even blocks, in the middle of one for odd
 // ones, so that in even blocks a lane's bytes lie across words. In subgroup uniform control flow only.
-fn keep(which: u32, at: u32, v: Eight, write: bool) -> Eight {
+fn keep(which: u32, row: u32, recent: u32, v: Eight, write: bool) -> Eight {
   var top = max(largest(v.lo), largest(v.hi));
   top = max(top, subgroupShuffleXor(top, 1u));
   top = max(top, subgroupShuffleXor(top, 2u));
@@ -109,6 +142,7 @@ fn keep(which: u32, at: u32, v: Eight, write: bool) -> Eight {
   let second = pack4xI8(vec4<i32>(hi));
   let before = subgroupShuffleUp(second, 1u) >> 16u;
   if (write) {
+    let at = cache_offset(which) + row;
     let lane = (at & 31u) >> 3u;
     let word = (at >> 6u) * 17u;
     if ((at & 32u) == 0u) {
@@ -122,6 +156,18 @@ fn keep(which: u32, at: u32, v: Eight, write: bool) -> Eight {
       put(which, word + 10u + 2u * lane, second);
     }
   }
+//:if RECENT
+  let q = narrow(v);
+  if (write) {
+    let at = (recent_offset(which) + recent) >> 1u;
+    put(which, at, q.x);
+    put(which, at + 1u, q.y);
+    put(which, at + 2u, q.z);
+    put(which, at + 3u, q.w);
+  }
+  return wide(q);
+//:else
   return Eight(step * lo, step * hi);
+//:end
 }
 //:end

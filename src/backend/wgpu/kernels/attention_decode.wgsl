@@ -35,6 +35,8 @@ struct Params {
   y_offset: u32,
   y_token: u32,
   y_head: u32,
+  k_recent: u32,     // of cache_rows
+  v_recent: u32,
 }
 
 @group(0) @binding(0) var<storage, read> q: array<f32>;
@@ -54,6 +56,7 @@ fn {{W_READ}}(which: u32, i: u32) -> {{W_TYPE}} {
   return keys[i];
 }
 
+//:include cache_rows
 //:include value_pair
 
 const kHeads = {{HEADS}}u;
@@ -129,11 +132,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     let position = min(at + key, end - 1u);
     let page = pages[page_row + position / params.page];
     let slot = position % params.page;
-    let k_row = params.k_offset + page * params.k_page + kv_head * params.k_head +
-                slot * params.k_slot;
+    let k_row = key_row(page, kv_head, slot);
     if (slice == 0u) {
-      value_at[key] = params.v_offset + page * params.v_page + kv_head * params.v_head +
-                      slot * params.v_slot;
+      value_at[key] = value_row(page, kv_head, slot);
     }
     workgroupBarrier();
     var dots: array<f32, {{HEADS}}>;
@@ -141,7 +142,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
       dots[h] = 0.0;
     }
     for (var i = slice * 8u; i < params.dim; i += kSlices * 8u) {
-      let piece = weight8(0u, k_row, i, params.dim);
+      let piece = cached8(0u, k_row, i);
       for (var h = 0u; h < heads; h++) {
         let at_query = h * pitch + i / 4u;
         dots[h] += dot8(piece, Eight(query[at_query], query[at_query + 1u]));

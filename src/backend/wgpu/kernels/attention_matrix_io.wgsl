@@ -75,7 +75,7 @@ fn unpacked(raw: Raw) -> Eight {
 alias Raw = Eight;
 
 fn fetch(which: u32, row: u32, d: u32) -> Raw {
-  return weight8(which, row, d, params.dim);
+  return cached8(which, row, d);
 }
 
 fn unpacked(raw: Raw) -> Eight {
@@ -98,8 +98,8 @@ fn fetch_tile(at: u32, run: Run, page_row: u32, kv_head: u32, thread: u32) -> Ti
   let position = min(at + thread / 8u, run.high - 1u);
   let page = pages[page_row + position / params.page];
   let slot = position % params.page;
-  let k_row = params.k_offset + page * params.k_page + kv_head * params.k_head + slot * params.k_slot;
-  let v_row = params.v_offset + page * params.v_page + kv_head * params.v_head + slot * params.v_slot;
+  let k_row = key_row(page, kv_head, slot);
+  let v_row = value_row(page, kv_head, slot);
   let d = thread % 8u * 8u;
   var tile: Tile;
   if (d < params.dim) {

@@ -30,11 +30,9 @@ fn stage_kv(which: u32, page: u32, slot: u32, kv_head: u32, key: u32, piece: u32
   var value = Eight(vec4<f32>(0.0), vec4<f32>(0.0));
   if (d < params.dim) {
     if (which == 0u) {
-      value = weight8(0u, params.k_offset + page * params.k_page + kv_head * params.k_head +
-                          slot * params.k_slot, d, params.dim);
+      value = cached8(0u, key_row(page, kv_head, slot), d);
     } else {
-      value = weight8(1u, params.v_offset + page * params.v_page + kv_head * params.v_head +
-                          slot * params.v_slot, d, params.dim);
+      value = cached8(1u, value_row(page, kv_head, slot), d);
     }
   }
   tile_kv[key * kPitch + piece * 2u] = value.lo;

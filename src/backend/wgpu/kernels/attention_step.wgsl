@@ -125,8 +125,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   var next_value: array<Raw, {{AHEAD}}>;
   for (var i = 0u; i < kAhead; i++) {
     let at = row_of(cache_row, min(begin + i * kTeams + team, max(old_end, 1u) - 1u)) + d;
-    next_key[i] = fetch(0u, params.k_cache_offset + at);
-    next_value[i] = fetch(1u, params.v_cache_offset + at);
+    next_key[i] = fetch(0u, at);
+    next_value[i] = fetch(1u, at);
   }
 
   // Team h makes query h, the team after them the key.
@@ -136,13 +136,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let write = writes && live && team == kHeads && number < count &&
               (slot >> params.page_shift) < params.cache_pages;
   let new_row = slot_row(slot, kv_head) + d;
+  var recent_row = 0u;
+//:if RECENT
+  recent_row = slot_row(numbers[params.recent_slots_offset + token], kv_head) + d;
+//:end
   let query_at = params.q_offset + token * params.q_token +
                  (first_head + min(team, heads - 1u)) * params.q_head;
   let key_at = params.k_offset + token * params.k_token + kv_head * params.k_head;
   let made = made_head(select(query_at, key_at, is_key), d, live, is_key,
                        numbers[params.positions_offset + token]);
-  let kept_key = keep(0u, params.k_cache_offset + new_row, made, write);
-  let new_value = keep(1u, params.v_cache_offset + new_row,
+  let kept_key = keep(0u, new_row, recent_row, made, write);
+  let new_value = keep(1u, new_row, recent_row,
                        x8(params.v_offset + token * params.v_token + kv_head * params.v_head + d),
                        write);
   if (team < kHeads) {
@@ -181,8 +185,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
       key[i] = next_key[i];
       value[i] = next_value[i];
       let row = row_of(cache_row, min(at + (kAhead + i) * kTeams + team, old_end - 1u)) + d;
-      next_key[i] = fetch(0u, params.k_cache_offset + row);
-      next_value[i] = fetch(1u, params.v_cache_offset + row);
+      next_key[i] = fetch(0u, row);
+      next_value[i] = fetch(1u, row);
     }
     var scores: array<f32, {{AHEAD}}>;
     var now = highest;

@@ -40,6 +40,9 @@ struct Params {
   y_offset: u32,
   y_token: u32,
   y_head: u32,
+  recent_slots_offset: u32,  // of attention_cell
+  k_recent: u32,
+  v_recent: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -156,7 +159,7 @@ fn made_head(source: u32, d: u32, live: bool, key: bool, position: u32) -> Eight
   return turned(mine, other, turn_at(position, d, live));
 }
 
-// The row of `slot` for a key/value head, in elements of a cache.
+// The row of `slot` for a key/value head, in elements of the pages.
 fn slot_row(slot: u32, kv_head: u32) -> u32 {
   let page = slot >> params.page_shift;
   let inside = slot & ((1u << params.page_shift) - 1u);
@@ -169,10 +172,11 @@ struct Place {
   kv_head: u32,
 }
 
+// The row of a position, with the flag of its page.
 fn row_of(at: Place, position: u32) -> u32 {
   let page = numbers[at.page_row + (position >> params.page_shift)];
   let inside = position & ((1u << params.page_shift) - 1u);
-  return slot_row((page << params.page_shift) | inside, at.kv_head);
+  return (page & kRecent) | slot_row(((page & ~kRecent) << params.page_shift) | inside, at.kv_head);
 }
 
 // Sums over the lanes of a team, one head a lane: lane i gets head i % kHeads. Written out, because

@@ -27,6 +27,8 @@ struct Params {
   y_offset: u32,
   y_token: u32,
   y_head: u32,
+  k_recent: u32,     // of cache_rows
+  v_recent: u32,
 }
 
 @group(0) @binding(0) var<storage, read> q: array<f32>;
@@ -43,6 +45,8 @@ fn {{W_READ}}(which: u32, i: u32) -> {{W_TYPE}} {
   }
   return values[i];
 }
+
+//:include cache_rows
 
 const kLowest = -3.0e38;
 

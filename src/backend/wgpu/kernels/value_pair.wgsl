@@ -4,6 +4,12 @@
 // even element and dim is even.
 
 fn value_pair(row: u32, d: u32, dim: u32) -> vec2<f32> {
+//:if RECENT
+  if ((row & kRecent) != 0u) {
+    let word = values[(row & ~kRecent) + (d >> 1u)];
+    return vec2<f32>(low_bf16(word), high_bf16(word));
+  }
+//:end
 //:if W_Q8_0
   let block = (row + (d >> 5u)) * 34u;
   let at = block + 2u + (d & 31u);
