@@ -137,6 +137,7 @@ void Backend::moe_block(const MoeBlockArgs& args, const View& y) {
   LinearArgs router;
   router.x = normed;
   router.weight = args.router;
+  router.sensitive = true;
   const View logits = scratch(*this, Shape{args.x.dim(0), args.router.dim(0)});
   linear(router, logits);
   const Shape chosen{args.x.dim(0), args.experts_per_token};

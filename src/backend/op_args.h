@@ -87,6 +87,9 @@ struct LinearArgs {
   std::optional<View> residual;          ///< [rows, out], F32; added last
   std::optional<View> norm_weight = {};  ///< [in]: RMSNorm of each row of x before the product
   float norm_eps = 0.0f;
+  /// Errors of x weigh much, as those of a router or of queries and keys do: the fast class rounds
+  /// x to no less than F16 has.
+  bool sensitive = false;
 };
 
 /// The newest pages of sequences in more bits than the rest of their cache, whose older pages are

@@ -11,6 +11,7 @@ Attention Attention::load(const Weights& weights, const Sizes& sizes) {
   const std::string names[] = {"q_proj", "k_proj", "v_proj"};
   const int64_t widths[] = {q_size, kv_size, kv_size};
   attention.qkv = LinearGroup::load(weights, names, sizes.hidden, widths, sizes.bias);
+  attention.qkv.sensitive = true;
   attention.o = Linear::load(weights.pp("o_proj"), q_size, sizes.hidden, sizes.bias);
   if (sizes.qk_norm) {
     attention.q_norm = RmsNorm::load(weights.pp("q_norm"), sizes.head_dim, sizes.eps);

@@ -9,7 +9,8 @@ LinearGroup LinearGroup::load(const Weights& weights,
                               int64_t in,
                               std::span<const int64_t> widths,
                               bool with_bias) {
-  LinearGroup group{{}, {widths.begin(), widths.end()}};
+  LinearGroup group;
+  group.widths.assign(widths.begin(), widths.end());
   std::vector<std::string> matrices;
   std::vector<Shape> shapes;
   for (size_t i = 0; i < names.size(); ++i) {
@@ -43,11 +44,11 @@ std::vector<Tensor> LinearGroup::operator()(const Tensor& x, const RmsNorm& norm
   if (products.size() == widths.size()) {
     results.reserve(products.size());
     for (const Linear& product : products) {
-      results.push_back(product(x, norm));
+      results.push_back(product(x, norm, sensitive));
     }
     return results;
   }
-  const Tensor all = products.front()(x, norm);
+  const Tensor all = products.front()(x, norm, sensitive);
   int64_t at = 0;
   for (const int64_t width : widths) {
     results.push_back(all.narrow(-1, at, width));

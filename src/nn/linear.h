@@ -30,8 +30,8 @@ struct Linear {
     return linear(x, weight, bias, residual);
   }
   /// The same of norm(x), which is never stored where few rows are multiplied.
-  Tensor operator()(const Tensor& x, const RmsNorm& norm) const {
-    return norm_linear(x, norm.weight, norm.eps, weight, bias);
+  Tensor operator()(const Tensor& x, const RmsNorm& norm, bool sensitive = false) const {
+    return norm_linear(x, norm.weight, norm.eps, weight, bias, sensitive);
   }
 };
 
@@ -40,6 +40,7 @@ struct Linear {
 struct LinearGroup {
   std::vector<Linear> products;
   std::vector<int64_t> widths;  ///< rows of each matrix
+  bool sensitive = false;       ///< as in LinearArgs
 
   /// Reads "NAME.weight" and "NAME.bias" of each name below `weights`.
   static LinearGroup load(const Weights& weights,

@@ -94,12 +94,14 @@ Tensor linear(const Tensor& x,
               const std::optional<Tensor>& bias = std::nullopt,
               const std::optional<Tensor>& residual = std::nullopt);
 
-/// rms_norm(x, norm_weight, eps) and then linear, without the tensor between them.
+/// rms_norm(x, norm_weight, eps) and then linear, without the tensor between them; `sensitive` as
+/// in LinearArgs.
 Tensor norm_linear(const Tensor& x,
                    const Tensor& norm_weight,
                    float eps,
                    const Tensor& weight,
-                   const std::optional<Tensor>& bias = std::nullopt);
+                   const std::optional<Tensor>& bias = std::nullopt,
+                   bool sensitive = false);
 
 // --- Convolution
 // -----------------------------------------------------------------------------------

@@ -37,14 +37,14 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
 
 namespace {
 
-/// The checks and the call of both linear ops; `call` names x, weight and the other operands.
+/// The checks and the call of both linear ops; `call` names x, weight and the other operands,
+/// `args` holds what only one of the ops has.
 Tensor run_linear(const Call& call,
                   const Tensor& x,
                   const Tensor& weight,
                   const std::optional<Tensor>& bias,
                   const std::optional<Tensor>& residual,
-                  const Tensor* norm_weight,
-                  float eps) {
+                  LinearArgs args) {
   call.axis(-1, x);
   call.require_rank(weight, 2);
   if (x.dim(-1) != weight.dim(1)) {
@@ -59,16 +59,9 @@ Tensor run_linear(const Call& call,
   for (int axis = 0; axis + 1 < x.rank(); ++axis) {
     rows *= x.dim(axis);
   }
-  LinearArgs args;
-  const bool as_it_lies = x.dtype() == DType::F16 && norm_weight == nullptr;
+  const bool as_it_lies = x.dtype() == DType::F16 && !args.norm_weight;
   args.x = (as_it_lies ? x : as_f32(call, x)).reshape({rows, x.dim(-1)}).view();
   args.weight = weight.contiguous().view();
-  if (norm_weight != nullptr) {
-    call.require_float(*norm_weight);
-    call.require_shape(*norm_weight, Shape{x.dim(-1)});
-    args.norm_weight = norm_weight->view();
-    args.norm_eps = eps;
-  }
   if (bias) {
     call.require_float(*bias);
     call.require_shape(*bias, Shape{weight.dim(0)});
@@ -93,19 +86,27 @@ Tensor linear(const Tensor& x,
                              {"weight", &weight},
                              {"bias", bias ? &*bias : &x},
                              {"residual", residual ? &*residual : &x}});
-  return run_linear(call, x, weight, bias, residual, nullptr, 0.0f);
+  return run_linear(call, x, weight, bias, residual, {});
 }
 
 Tensor norm_linear(const Tensor& x,
                    const Tensor& norm_weight,
                    float eps,
                    const Tensor& weight,
-                   const std::optional<Tensor>& bias) {
+                   const std::optional<Tensor>& bias,
+                   bool sensitive) {
   const Call call("norm_linear", {{"x", &x},
                                   {"norm_weight", &norm_weight},
                                   {"weight", &weight},
                                   {"bias", bias ? &*bias : &x}});
-  return run_linear(call, x, weight, bias, std::nullopt, &norm_weight, eps);
+  call.axis(-1, x);
+  call.require_float(norm_weight);
+  call.require_shape(norm_weight, Shape{x.dim(-1)});
+  LinearArgs args;
+  args.norm_weight = norm_weight.view();
+  args.norm_eps = eps;
+  args.sensitive = sensitive;
+  return run_linear(call, x, weight, bias, std::nullopt, args);
 }
 
 }  // namespace candela

@@ -97,6 +97,20 @@ TEST(CpuPrecision, FastIsExactForOtherWeights) {
   });
 }
 
+TEST(CpuPrecision, FastIsExactWhereErrorsWeighMuch) {
+  const auto run = [](Precision precision) {
+    const Cpu cpu(2, precision);
+    LinearArgs args;
+    args.x = cpu.floats(random_floats(16 * 64, 1), {16, 64});
+    args.weight = cpu.floats(random_floats(30 * 64, 2), {30, 64}, DType::BF16);
+    args.sensitive = true;
+    const View y = cpu.empty({16, 30});
+    cpu->linear(args, y);
+    return cpu.read(y);
+  };
+  EXPECT_EQ(run(Precision::Fast), run(Precision::Exact));
+}
+
 TEST(CpuPrecision, AttentionInPartsIsAttention) {
   const auto run = [](const Cpu& cpu, int64_t tokens, DType y_type) {
     AttentionArgs args;

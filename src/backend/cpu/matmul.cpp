@@ -161,7 +161,7 @@ void CpuBackend::linear(const LinearArgs& args, const View& y) {
       add_extras(args, bias, rows, step, begin, end);
     });
   };
-  if (rounds_rows(precision_, y.dim(0), weight.dtype())) {
+  if (!args.sensitive && rounds_rows(precision_, y.dim(0), weight.dtype())) {
     run(rounded(pool_, x.rows(), n).rows());
   } else {
     run(x.rows());
