@@ -40,10 +40,8 @@ CACHED = none_turned("text.batch", "tiny_qwen3.basic", "tiny_qwen3.nothink", "ti
                      "tiny_qwen3_moe.nothink")
 # (arguments of trace, cases that keep their tokens, cases with near logits: rows that may turn)
 CACHES = [
-    (["--precision", "exact", "--kv-type", "bf16"], ALL - {"tiny_qwen3_moe.batch"},
-     CACHED | {LONG: 1}),
-    (["--precision", "exact", "--kv-type", "q8"], ALL - {"tiny_qwen3_moe.batch"},
-     CACHED | {LONG: 2}),
+    (["--precision", "exact", "--kv-type", kind], ALL - {"tiny_qwen3_moe.batch"}, CACHED | {LONG: 2})
+    for kind in ("bf16", "q8")
 ]
 FAST = ["--precision", "fast", "--kv-type", "f32"]
 MODES = {

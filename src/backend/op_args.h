@@ -94,7 +94,7 @@ struct LinearArgs {
 
 /// The newest pages of sequences in more bits than the rest of their cache, whose older pages are
 /// Q8_0. A number in a page table that has kFlag set counts pages here. In a row of a table such
-/// numbers come last.
+/// numbers come last; where a token is `lone` they are the page of its position and the one before.
 struct RecentPages {
   static constexpr uint32_t kFlag = 0x80000000u;
   View k;  ///< BF16 [recent pages, kv_heads, page, dim], contiguous, in the storage of k_cache

@@ -34,9 +34,10 @@ std::string sums(uint32_t rows, uint32_t cols) {
   return text;
 }
 
-/// The products of one step. Each weight tile is loaded once and multiplied with every tile and
-/// term of x.
-std::string products(const MatrixTile& tile, uint32_t terms, uint32_t w_apart) {
+}  // namespace
+
+// Each weight tile is loaded once and multiplied with every tile and term of x.
+std::string matrix_products(const MatrixTile& tile, uint32_t terms, uint32_t w_apart) {
   std::string text;
   const auto load = [&](const char* side, const std::string& name, uint32_t row, uint32_t column) {
     text += fmt::format(
@@ -64,8 +65,6 @@ std::string products(const MatrixTile& tile, uint32_t terms, uint32_t w_apart) {
   }
   return text;
 }
-
-}  // namespace
 
 bool has_matrix_cores(const Limits& limits) {
   return limits.subgroup_matrix && limits.shader_f16 && limits.subgroup_min == 32 &&
@@ -113,7 +112,7 @@ void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms) {
 
 void unroll_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms, uint32_t w_apart) {
   kernel.substitutions.emplace_back("SUMS", sums(tile.sub_rows / 16, tile.sub_cols / 16));
-  kernel.substitutions.emplace_back("PRODUCTS", products(tile, terms, w_apart));
+  kernel.substitutions.emplace_back("PRODUCTS", matrix_products(tile, terms, w_apart));
 }
 
 bool is_matrix_term(const View& x) {

@@ -41,6 +41,9 @@ void define_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms);
 /// `halves`). The weight rows of a subgroup's matrices begin `w_apart` from each other.
 void unroll_matrix(KernelId& kernel, const MatrixTile& tile, uint32_t terms, uint32_t w_apart = 16);
 
+/// PRODUCTS by itself.
+std::string matrix_products(const MatrixTile& tile, uint32_t terms, uint32_t w_apart);
+
 /// A line of a kernel for each sweep in which all threads move eight columns of `rows` tile rows.
 std::string matrix_sweeps(const MatrixTile& tile,
                           uint32_t rows,

@@ -44,9 +44,15 @@ Product product(const MoeRun& run,
   return made;
 }
 
+/// Whether the kernel has loops of their own for tiles whose upper half is empty: each subgroup
+/// works on all rows of the tile, and a sweep brings no more than half of them.
+bool has_few(const MatrixTile& tile, uint32_t terms) {
+  return terms == 1 && tile.sub_rows == tile.rows && tile.rows / 2 >= tile.threads() / 8;
+}
+
 /// Each thread brings rows of x and of weights; the rows of up come after those of gate.
 void unroll_experts(KernelId& kernel, const MatrixTile& tile, uint32_t terms, bool gate_up) {
-  const auto give = [&](const char* name, std::string text) {
+  const auto give = [&](const std::string& name, std::string text) {
     kernel.substitutions.emplace_back(name, std::move(text));
   };
   const auto sweeps = [&](uint32_t rows, const char* line) {
@@ -55,17 +61,27 @@ void unroll_experts(KernelId& kernel, const MatrixTile& tile, uint32_t terms, bo
       return fmt::format(fmt::runtime(line), i, of_up ? "up" : "w");
     });
   };
+  const auto give_moves = [&](const std::string& few, uint32_t x_rows) {
+    give(few + "LOADS", sweeps(x_rows, "      let x_{0} = x[x_start_{0} + x_at];\n") +
+                            sweeps(tile.cols, "      let w_{0} = {1}[w_start_{0} + w_at];\n"));
+    give(few + "PUTS",
+         sweeps(x_rows, "      put(row + {0}u * kSweep, piece, x_{0});\n") +
+             sweeps(tile.cols, "      put_w(row + {0}u * kSweep, k, w_{0}, scale_{0});\n"));
+  };
   const uint32_t x_rows = tile.rows * terms;
-  unroll_matrix(kernel, tile, terms, gate_up ? tile.cols / 2 : 16);
+  const uint32_t apart = gate_up ? tile.cols / 2 : 16;
+  unroll_matrix(kernel, tile, terms, apart);
   give("STARTS",
        sweeps(x_rows, "  let x_start_{0} = x_start(tile, row + {0}u * kSweep);\n") +
            sweeps(tile.cols,
                   "  let w_start_{0} = w_start(tile, row + {0}u * kSweep);\n"
                   "  let scale_{0} = power_of_two(-w_power(tile, row + {0}u * kSweep));\n"));
-  give("LOADS", sweeps(x_rows, "      let x_{0} = x[x_start_{0} + x_at];\n") +
-                    sweeps(tile.cols, "      let w_{0} = {1}[w_start_{0} + w_at];\n"));
-  give("PUTS", sweeps(x_rows, "      put(row + {0}u * kSweep, piece, x_{0});\n") +
-                   sweeps(tile.cols, "      put_w(row + {0}u * kSweep, k, w_{0}, scale_{0});\n"));
+  give_moves("", x_rows);
+  if (has_few(tile, terms)) {
+    const MatrixTile few{tile.rows, tile.cols, tile.sub_rows / 2, tile.sub_cols};
+    give_moves("FEW_", x_rows / 2);
+    give("FEW_PRODUCTS", matrix_products(few, terms, apart));
+  }
 }
 
 }  // namespace
@@ -80,6 +96,9 @@ KernelId moe_matrix_kernel(const MatrixTile& tile, uint32_t terms, bool gate_up,
   }
   if (terms == 2) {
     kernel.defines.emplace_back("EXACT");
+  }
+  if (has_few(tile, terms)) {
+    kernel.defines.emplace_back("FEW");
   }
   if (gate_up) {
     kernel.defines.emplace_back("GATE_UP");

@@ -1,10 +1,7 @@
 // attention_cell: eight elements of a key/value cache that attention_step reads and writes: keys, values,
 // of W_F32, W_BF16 or W_Q8_0. RECENT: a Q8_0 cache whose newest pages are BF16; they lie in the same
-// buffers, from elements k_recent and v_recent on. Rows are elements of the cache, or with the flag
-// kRecent of those pages. Needs weight.wgsl and the operands.
+// buffers, from elements k_recent and v_recent on. Needs weight.wgsl and the operands.
 //:include bf16
-
-const kRecent = 0x80000000u;
 
 fn cache_offset(which: u32) -> u32 {
   return select(params.v_cache_offset, params.k_cache_offset, which == 0u);
@@ -36,20 +33,29 @@ fn narrow(v: Eight) -> vec4<u32> {
   return vec4<u32>(pair_of(v.lo.xy), pair_of(v.lo.zw), pair_of(v.hi.xy), pair_of(v.hi.zw));
 }
 
-// Raw: eight elements as they lie in the cache, fetched early, unpacked late.
-// keep: `v` as attention sees it later; put there if `write`, to row `at` and, of recent pages, `recent`.
+// Raw: eight elements as they lie in the cache, fetched early, unpacked late; Spot: where they are in
+// their row, a lane's constant. `recent` is a constant, too: whether row and Raw are BF16 of recent pages.
+// keep: `v` as attention sees it later; put there if `write`, to row `row` and, of recent pages, `recent`.
 //:if W_F32
 struct Raw {
   lo: vec4<u32>,
   hi: vec4<u32>,
 }
 
-fn fetch(which: u32, row: u32) -> Raw {
-  let at = (cache_offset(which) + row) >> 2u;
+struct Spot {
+  d: u32,
+}
+
+fn spot_of(d: u32) -> Spot {
+  return Spot(d);
+}
+
+fn fetch(which: u32, row: u32, spot: Spot, recent: bool) -> Raw {
+  let at = (cache_offset(which) + row + spot.d) >> 2u;
   return Raw(w_quad(which, at), w_quad(which, at + 1u));
 }
 
-fn unpacked(raw: Raw) -> Eight {
+fn unpacked(raw: Raw, spot: Spot, recent: bool) -> Eight {
   return Eight(bitcast<vec4<f32>>(raw.lo), bitcast<vec4<f32>>(raw.hi));
 }
 
@@ -67,11 +73,19 @@ struct Raw {
   q: vec4<u32>,
 }
 
-fn fetch(which: u32, row: u32) -> Raw {
-  return Raw(w_quad(which, (cache_offset(which) + row) >> 3u));
+struct Spot {
+  d: u32,
 }
 
-fn unpacked(raw: Raw) -> Eight {
+fn spot_of(d: u32) -> Spot {
+  return Spot(d);
+}
+
+fn fetch(which: u32, row: u32, spot: Spot, recent: bool) -> Raw {
+  return Raw(w_quad(which, (cache_offset(which) + row + spot.d) >> 3u));
+}
+
+fn unpacked(raw: Raw, spot: Spot, recent: bool) -> Eight {
   return wide(raw.q);
 }
 
@@ -85,40 +99,48 @@ fn keep(which: u32, row: u32, recent: u32, v: Eight, write: bool) -> Eight {
 //:end
 //:if W_Q8_0
 // Three words with eight bytes, which begin in the middle of the first one in even blocks, and one whose
-// upper half is an odd block's scale; or four words of BF16. Without a branch, so that loads of several
-// keys are under way.
+// upper half is an odd block's scale; or four words of BF16.
 struct Raw {
   words: vec3<u32>,
   last: u32,
-  kind: u32,  // 0: an even block, 1: an odd one, 2: BF16
 }
 
-fn fetch(which: u32, row: u32) -> Raw {
-  let block = (cache_offset(which) + (row & ~kRecent)) >> 5u;
-  var kind = block & 1u;
-  var first = (block * 34u + 2u + (row & 31u)) >> 2u;
-  var third = first + 2u - kind;
-  var last = (block * 34u) >> 2u;
-//:if RECENT
-  let recent = (row & kRecent) != 0u;
-  kind = select(kind, 2u, recent);
-  first = select(first, (recent_offset(which) + (row & ~kRecent)) >> 1u, recent);
-  third = select(third, first + 2u, recent);
-  last = select(last, first + 3u, recent);
-//:end
-  return Raw(vec3<u32>(w_word(which, first), w_word(which, first + 1u), w_word(which, third)),
-             w_word(which, last), kind);
+// Words of a pair of blocks, which has 17. Rows begin with a pair.
+struct Spot {
+  first: u32,
+  third: u32,
+  scale: u32,
+  odd: u32,
+  d: u32,
 }
 
-fn unpacked(raw: Raw) -> Eight {
-//:if RECENT
-  if (raw.kind == 2u) {
+fn spot_of(d: u32) -> Spot {
+  let odd = (d >> 5u) & 1u;
+  let pair = (d >> 6u) * 17u;
+  let first = pair + ((odd * 34u + 2u + (d & 31u)) >> 2u);
+  return Spot(first, first + 2u - odd, pair + odd * 8u, odd, d);
+}
+
+// Without a branch, so that loads of several keys are under way.
+fn fetch(which: u32, row: u32, spot: Spot, recent: bool) -> Raw {
+  if (recent) {
+    let at = (recent_offset(which) + row + spot.d) >> 1u;
+    return Raw(vec3<u32>(w_word(which, at), w_word(which, at + 1u), w_word(which, at + 2u)),
+               w_word(which, at + 3u));
+  }
+  let at = ((cache_offset(which) + row) >> 6u) * 17u;
+  return Raw(vec3<u32>(w_word(which, at + spot.first), w_word(which, at + spot.first + 1u),
+                       w_word(which, at + spot.third)),
+             w_word(which, at + spot.scale));
+}
+
+fn unpacked(raw: Raw, spot: Spot, recent: bool) -> Eight {
+  if (recent) {
     return wide(vec4<u32>(raw.words, raw.last));
   }
-//:end
   let apart = (raw.words.xy >> vec2<u32>(16u)) | (raw.words.yz << vec2<u32>(16u));
-  let q = select(apart, raw.words.xy, raw.kind == 1u);
-  let scale = unpack2x16float(raw.last >> (raw.kind << 4u)).x;
+  let q = select(apart, raw.words.xy, spot.odd == 1u);
+  let scale = unpack2x16float(raw.last >> (spot.odd << 4u)).x;
   return Eight(scale * vec4<f32>(unpack4xI8(q.x)), scale * vec4<f32>(unpack4xI8(q.y)));
 }
 

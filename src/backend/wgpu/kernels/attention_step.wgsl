@@ -4,7 +4,8 @@
 // x: f32, queries [tokens, heads, dim], keys and values [tokens, kv_heads, dim] at three offsets;
 // numbers: u32, positions and slots [tokens], spans [tokens, 3] = first, end, sequence, pages
 // [sequences, max pages]; tables: f32 cosines and sines [positions, dim / 2]; norm weights [dim] of
-// any float type; keys, values: F32, BF16 or Q8_0 (W_*) [pages, kv_heads, page, dim]. y: f32 [tokens,
+// any float type; keys, values: F32, BF16 or Q8_0 (W_*) [pages, kv_heads, page, dim]; RECENT: of Q8_0, and
+// the pages of the new position and the one before it also in BF16, see attention_cell. y: f32 [tokens,
 // heads, dim], or under SPLIT the parts that attention_merge joins.
 // Everything begins at multiples of eight elements (x and tables: four); dim <= 8 LANES, a multiple of
 // 8, of 16 unless interleaved, of 64 with Q8_0.
@@ -25,6 +26,8 @@ const kSubgroup = {{SUBGROUP_SIZE}};
 const kTeams = 256u / kLanes;
 const kPair = 4u * kLanes;  // of two heads: lanes x halves
 const kLowest = -3.0e38;
+
+//:include attention_walk
 
 var<workgroup> tops: array<f32, kTeams * kHeads>;
 var<workgroup> sums: array<f32, kTeams * kHeads>;
@@ -120,14 +123,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let d = select(0u, lane * 8u, live);
 
   // The first keys are on their way while the heads are made.
-  let cache_row = Place(page_row, kv_head);
-  var next_key: array<Raw, {{AHEAD}}>;
-  var next_value: array<Raw, {{AHEAD}}>;
-  for (var i = 0u; i < kAhead; i++) {
-    let at = row_of(cache_row, min(begin + i * kTeams + team, max(old_end, 1u) - 1u)) + d;
-    next_key[i] = fetch(0u, at);
-    next_value[i] = fetch(1u, at);
+  let cached = Place(page_row, kv_head, team, spot_of(d));
+  let older = Range(begin, min(old_end, older_end(last)));
+  let newer = Range(max(begin, older.end), old_end);
+  var ahead: Ahead;
+//:if RECENT
+  if (older.begin < older.end) {
+    fetch_ahead(&ahead, older.begin, older, cached, false);
+  } else {
+    fetch_ahead(&ahead, newer.begin, newer, cached, true);
   }
+//:else
+  fetch_ahead(&ahead, older.begin, older, cached, false);
+//:end
 
   // Team h makes query h, the team after them the key.
   let is_key = team == kHeads;
@@ -163,8 +171,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     query[h] = Eight(pool[(h * kLanes + lane) * 2u], pool[(h * kLanes + lane) * 2u + 1u]);
   }
 
-  // Lane i keeps the maximum and the denominator of head i % kHeads, each team its own. The first team
-  // begins with the new position.
+  // The first team begins with the new position.
   let starts = newest && team == 0u;
   let new_key = Eight(pool[(kHeads * kLanes + lane) * 2u], pool[(kHeads * kLanes + lane) * 2u + 1u]);
   var dots: array<f32, {{HEADS}}>;
@@ -172,50 +179,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     dots[h] = dot8(new_key, query[h]);
   }
   let new_score = sum_heads(dots, lane);
-  var highest = select(kLowest, new_score, starts);
-  var sum = select(0.0, 1.0, starts);
-  var acc: array<Eight, {{HEADS}}>;
+  var so_far: Sums;
+  so_far.highest = select(kLowest, new_score, starts);
+  so_far.sum = select(0.0, 1.0, starts);
   for (var h = 0u; h < kHeads; h++) {
-    acc[h] = scaled(new_value, sum);
+    so_far.acc[h] = scaled(new_value, so_far.sum);
   }
-  for (var at = begin; at < old_end; at += kTeams * kAhead) {
-    var key: array<Raw, {{AHEAD}}>;
-    var value: array<Raw, {{AHEAD}}>;
-    for (var i = 0u; i < kAhead; i++) {
-      key[i] = next_key[i];
-      value[i] = next_value[i];
-      let row = row_of(cache_row, min(at + (kAhead + i) * kTeams + team, old_end - 1u)) + d;
-      next_key[i] = fetch(0u, row);
-      next_value[i] = fetch(1u, row);
-    }
-    var scores: array<f32, {{AHEAD}}>;
-    var now = highest;
-    for (var i = 0u; i < kAhead; i++) {
-      let eight = unpacked(key[i]);
-      for (var h = 0u; h < kHeads; h++) {
-        dots[h] = dot8(eight, query[h]);
-      }
-      let score = sum_heads(dots, lane);
-      scores[i] = select(kLowest, score, at + i * kTeams + team < old_end);
-      now = max(now, scores[i]);
-    }
-    let fade = select(0.0, exp(max(highest - now, -80.0)), highest > kLowest);
-    highest = now;
-    sum *= fade;
-    for (var h = 0u; h < kHeads; h++) {
-      acc[h] = scaled(acc[h], subgroupShuffle(fade, base + h));
-    }
-    for (var i = 0u; i < kAhead; i++) {
-      let part = select(0.0, exp(max(scores[i] - now, -80.0)), at + i * kTeams + team < old_end);
-      sum += part;
-      let eight = unpacked(value[i]);
-      for (var h = 0u; h < kHeads; h++) {
-        let by = subgroupShuffle(part, base + h);
-        acc[h].lo += by * eight.lo;
-        acc[h].hi += by * eight.hi;
-      }
-    }
+//:if RECENT
+  if (older.begin < older.end) {
+    walk(older, cached, false, &query, &ahead, &so_far, lane, base);
+    fetch_ahead(&ahead, newer.begin, newer, cached, true);
   }
+  walk(newer, cached, true, &query, &ahead, &so_far, lane, base);
+//:else
+  walk(older, cached, false, &query, &ahead, &so_far, lane, base);
+//:end
+  let highest = so_far.highest;
+  let sum = so_far.sum;
 
   // Teams agree on a maximum; those of a subgroup add up in registers, the rest through `pool`.
   if (lane < kHeads) {
@@ -227,12 +207,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     sums[team * kHeads + lane] = sum * fade;
   }
   for (var h = 0u; h < kHeads; h++) {
-    var all = scaled(acc[h], subgroupShuffle(fade, base + h));
+    var all = scaled(so_far.acc[h], subgroupShuffle(fade, base + h));
     for (var width = kLanes; width < kSubgroup; width *= 2u) {
       all.lo += subgroupShuffleXor(all.lo, width);
       all.hi += subgroupShuffleXor(all.hi, width);
     }
-    acc[h] = all;
+    so_far.acc[h] = all;
   }
   var to = Target(select(0u, heads, number < count), params.y_offset, params.y_head, 0u);
 //:if SPLIT
@@ -243,12 +223,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
 //:else
   to.row += token * params.y_token + first_head * params.y_head;
 //:end
-  join(0u, acc[0], acc[min(1u, kLast)], warp, place, thread, to);
+  join(0u, so_far.acc[0], so_far.acc[min(1u, kLast)], warp, place, thread, to);
   if (kHeads > 2u) {
-    join(2u, acc[min(2u, kLast)], acc[min(3u, kLast)], warp, place, thread, to);
+    join(2u, so_far.acc[min(2u, kLast)], so_far.acc[min(3u, kLast)], warp, place, thread, to);
   }
   if (kHeads > 4u) {
-    join(4u, acc[min(4u, kLast)], acc[min(5u, kLast)], warp, place, thread, to);
-    join(6u, acc[min(6u, kLast)], acc[min(7u, kLast)], warp, place, thread, to);
+    join(4u, so_far.acc[min(4u, kLast)], so_far.acc[min(5u, kLast)], warp, place, thread, to);
+    join(6u, so_far.acc[min(6u, kLast)], so_far.acc[min(7u, kLast)], warp, place, thread, to);
   }
 }

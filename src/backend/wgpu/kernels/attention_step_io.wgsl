@@ -166,17 +166,35 @@ fn slot_row(slot: u32, kv_head: u32) -> u32 {
   return ((((page * params.kv_heads + kv_head) << params.page_shift) + inside)) * params.dim;
 }
 
-// Where a sequence's pages are listed, and a key/value head.
+// Where a sequence's pages are listed, a key/value head, and what of its rows is a lane's.
 struct Place {
   page_row: u32,
   kv_head: u32,
+  team: u32,
+  spot: Spot,
 }
 
-// The row of a position, with the flag of its page.
-fn row_of(at: Place, position: u32) -> u32 {
-  let page = numbers[at.page_row + (position >> params.page_shift)];
+struct Range {
+  begin: u32,
+  end: u32,
+}
+
+// The row of a position, in elements of the cache or of its recent pages.
+fn row_of(at: Place, position: u32, recent: bool) -> u32 {
+  let entry = numbers[at.page_row + (position >> params.page_shift)];
+  let page = select(entry, entry & 0x7fffffffu, recent);  // RecentPages::kFlag
   let inside = position & ((1u << params.page_shift) - 1u);
-  return (page & kRecent) | slot_row(((page & ~kRecent) << params.page_shift) | inside, at.kv_head);
+  return slot_row((page << params.page_shift) | inside, at.kv_head);
+}
+
+// Where recent pages begin: that of the new position and the one before are.
+fn older_end(end: u32) -> u32 {
+//:if RECENT
+  let page = (max(end, 1u) - 1u) >> params.page_shift;
+  return (max(page, 1u) - 1u) << params.page_shift;
+//:else
+  return end;
+//:end
 }
 
 // Sums over the lanes of a team, one head a lane: lane i gets head i % kHeads. Written out, because

@@ -6,7 +6,8 @@
 // x: F16 terms of matrix_terms, w and up: BF16, made F16 while they are staged (matrix_exponents).
 // A workgroup takes {{COLS}} rows of weights; a subgroup {{SUB_ROWS}} pairs and 32 of these rows, under
 // GATE_UP 16 of gate and the same of up. 64 columns are a step, {{ROUND}} steps a round that the
-// driver's compiler unrolls (see linear_matrix).
+// driver's compiler unrolls (see linear_matrix). FEW: tiles of half the pairs or less have loops of their
+// own, so that the tile of an expert follows its number of pairs.
 // Sums in F32; matrix cores cut what they add, so EXACT adds every round, at most 512 columns, by
 // itself. Grid: linear over tiles and blocks of rows; tiles beyond the plan do nothing.
 //:include common
@@ -152,15 +153,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   var total_1 = Part();
 //:end
 {{SUMS}}
-  for (var round = 0u; round < params.pitch; round += kRound * kStep) {
+//:if FEW
+  // A tile of no more than half its rows: the upper fragments are neither brought nor multiplied.
+  let few = tile.count <= kRows / 2u;
+  for (var round = 0u; few && round < params.pitch; round += kRound * kStep) {
     for (var step = 0u; step < kRound; step++) {
       let k = round + step * kStep + piece * 8u;
       let x_at = k >> 3u;
-//:if TAIL
-      let w_at = min(k, params.cols - 8u) >> 3u;
+      let w_at = weight_piece(k);
+{{FEW_LOADS}}
+      workgroupBarrier();
+{{FEW_PUTS}}
+      workgroupBarrier();
+{{FEW_PRODUCTS}}
+    }
+  }
 //:else
-      let w_at = k >> 3u;
+  let few = false;
 //:end
+  for (var round = 0u; !few && round < params.pitch; round += kRound * kStep) {
+    for (var step = 0u; step < kRound; step++) {
+      let k = round + step * kStep + piece * 8u;
+      let x_at = k >> 3u;
+      let w_at = weight_piece(k);
 {{LOADS}}
       workgroupBarrier();
 {{PUTS}}

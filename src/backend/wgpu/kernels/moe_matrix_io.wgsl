@@ -88,6 +88,15 @@ fn x_start(tile: Tile, i: u32) -> u32 {
   return (i / kRows * params.padded_rows + x_row(tile, i % kRows)) * (params.pitch >> 3u);
 }
 
+// The piece of a weight row at column k, the last one again past its end.
+fn weight_piece(k: u32) -> u32 {
+//:if TAIL
+  return min(k, params.cols - 8u) >> 3u;
+//:else
+  return k >> 3u;
+//:end
+}
+
 // TAIL: past the end of the row lies the next one, which this row's scale may overflow.
 fn put_w(row: u32, k: u32, values: vec4<u32>, scale: f32) {
 //:if TAIL
