@@ -308,10 +308,10 @@ void add_rope_attention(Table& table) {
     if (is(s, {"basic", "short_of_max", "chunk"})) {
       table.push_back(step_case(s, DType::F32));
     }
-    if (is(s, {"basic", "chunk"})) {
+    if (is(s, {"basic"})) {
       table.push_back(step_case(s, DType::Q8_0));
     }
-    if (is(s, {"page_border", "short_of_max", "large_head", "chunk", "prompt"})) {
+    if (is(s, {"page_border", "large_head", "chunk", "prompt"})) {
       s.recent = true;
       table.push_back(step_case(s, DType::Q8_0));
     }
