@@ -135,8 +135,8 @@ void Backend::rope_attention(const RopeAttentionArgs& args, const View& y) {
   kv_write(key, args.slots, args.k_cache);
   kv_write(args.v, args.slots, args.v_cache);
   if (args.recent) {
-    kv_write(key, *args.recent_slots, args.recent->k);
-    kv_write(args.v, *args.recent_slots, args.recent->v);
+    kv_write(key, args.recent->slots, args.recent->k);
+    kv_write(args.v, args.recent->slots, args.recent->v);
   }
   attention({rotate(args.q, args.q_norm), args.k_cache, args.v_cache, args.spans, args.pages,
              args.scale, args.max_span, args.recent},

@@ -99,6 +99,7 @@ struct RecentPages {
   static constexpr uint32_t kFlag = 0x80000000u;
   View k;  ///< BF16 [recent pages, kv_heads, page, dim], contiguous, in the storage of k_cache
   View v;  ///< likewise, in the storage of v_cache
+  View slots = {};  ///< of rope_attention: U32 [tokens], contiguous: where here a new token goes
 };
 
 /// Attention over a paged key/value cache. Causality, windows, segments and padding are all one
@@ -139,7 +140,6 @@ struct RopeAttentionArgs {
   /// interval (or the interval is empty).
   bool lone = false;
   std::optional<RecentPages> recent = {};  ///< as in AttentionArgs; written as well
-  std::optional<View> recent_slots = {};   ///< with recent: like slots, in its pages
 };
 
 /// Softmax over all experts in F32, the k largest (lower index first among equals), renormalised

@@ -42,7 +42,9 @@ Tensor Attention::operator()(const Tensor& x,
   options.interleaved = interleaved_rope;
   options.lone = step.lone;
   options.recent = cache.recent(layer);
-  options.recent_slots = step.recent_slots;
+  if (options.recent) {
+    options.recent->slots = step.recent_slots;
+  }
   if (q_norm && k_norm) {
     options.q_norm = q_norm->weight;
     options.k_norm = k_norm->weight;

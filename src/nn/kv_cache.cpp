@@ -81,7 +81,7 @@ std::optional<RecentTensors> KvCache::recent(int64_t layer) const {
     return std::nullopt;
   }
   const auto at = static_cast<size_t>(layer);
-  return RecentTensors{keys_[at].recent, values_[at].recent};
+  return RecentTensors{keys_[at].recent, values_[at].recent, {}};
 }
 
 void KvCache::reserve(KvSequence& sequence, int64_t length) {

@@ -54,7 +54,7 @@ class KvCache {
 
   const Tensor& keys(int64_t layer) const { return keys_[static_cast<size_t>(layer)].pages; }
   const Tensor& values(int64_t layer) const { return values_[static_cast<size_t>(layer)].pages; }
-  /// The BF16 pages of a Q8_0 cache.
+  /// The BF16 pages of a Q8_0 cache, without slots.
   std::optional<RecentTensors> recent(int64_t layer) const;
   /// Bytes that one position takes in all layers, BF16 pages not counted.
   int64_t bytes_per_position() const { return bytes_per_position(sizes_); }

@@ -210,8 +210,7 @@ Tensors run_step(const StepShape& s, const Tensors& in) {
     const auto [k, k_recent] = in_one_memory(in[3], in[7]);
     const auto [v, v_recent] = in_one_memory(in[4], in[8]);
     caches = {k, v, k_recent, v_recent};
-    options.recent = {k_recent, v_recent};
-    options.recent_slots = recent_slots;
+    options.recent = {k_recent, v_recent, recent_slots};
   }
   Tensors out{rope_attention(
       heads(0, s.heads), heads(s.heads, s.kv_heads), heads(s.heads + s.kv_heads, s.kv_heads),

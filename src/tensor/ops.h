@@ -148,7 +148,8 @@ Tensor rope(const Tensor& x,
 Tensor swiglu(const Tensor& gate, const Tensor& up);
 /// Newest pages of Q8_0 caches in BF16, in the caches' storages: see the RecentPages of op_args.h.
 struct RecentTensors {
-  Tensor k, v;  ///< [recent pages, kv_heads, page, dim]
+  Tensor k, v;   ///< [recent pages, kv_heads, page, dim]
+  Tensor slots;  ///< of rope_attention: U32 [tokens], where here a new token goes
 };
 /// Attention over a paged cache, see AttentionArgs: q [tokens, heads, dim], caches
 /// [pages, kv_heads, page, dim], spans U32 [tokens, 3], pages U32 [sequences, max pages].
@@ -170,7 +171,6 @@ struct RopeAttentionOptions {
   float norm_eps = 0.0f;
   bool lone = false;  ///< each token is the only new one of its sequence, last of its span
   std::optional<RecentTensors> recent;
-  Tensor recent_slots;  ///< with recent: U32 [tokens], where in it a new token goes
 };
 /// Raw projections q [tokens, heads, dim], k and v [tokens, kv_heads, dim] of new tokens: rope,
 /// then kv_write in place at slots U32 [tokens], then paged_attention. See RopeAttentionArgs. The

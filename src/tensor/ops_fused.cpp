@@ -61,7 +61,7 @@ std::optional<RecentPages> recent_pages(const Call& call,
       call.invalid("recent pages have to be contiguous, in the memory of their cache");
     }
   }
-  return RecentPages{recent->k.view(), recent->v.view()};
+  return RecentPages{recent->k.view(), recent->v.view(), {}};
 }
 
 void require_table(const Call& call, const Tensor& q, const Tensor& spans, const Tensor& pages) {
@@ -275,10 +275,10 @@ Tensor rope_attention(const Tensor& q,
   args.max_span = max_span;
   args.lone = options.lone;
   args.recent = recent_pages(call, options.recent, k_cache, v_cache);
-  if (args.recent) {
-    call.require_dtype(options.recent_slots, DType::U32);
-    call.require_shape(options.recent_slots, Shape{q.dim(0)});
-    args.recent_slots = options.recent_slots.contiguous().view();
+  if (args.recent && options.recent) {
+    call.require_dtype(options.recent->slots, DType::U32);
+    call.require_shape(options.recent->slots, Shape{q.dim(0)});
+    args.recent->slots = options.recent->slots.contiguous().view();
   }
   Tensor y = call.output(q.shape());
   call.backend().rope_attention(args, y.view());

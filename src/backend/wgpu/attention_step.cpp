@@ -88,7 +88,7 @@ bool step_takes(const RopeAttentionArgs& args, const View& y, const Limits& limi
       return false;
     }
   }
-  const View& recent_slots = args.recent ? *args.recent_slots : args.slots;
+  const View& recent_slots = args.recent ? args.recent->slots : args.slots;
   for (const View* ids : {&args.positions, &args.slots, &recent_slots, &args.spans, &args.pages}) {
     if (!ids->layout.is_contiguous()) {
       return false;
@@ -138,7 +138,7 @@ StepParams step_params(const RopeAttentionArgs& args, const Cut& cut) {
   p.k_cache_offset = offset_of(args.k_cache);
   p.v_cache_offset = offset_of(args.v_cache);
   if (args.recent) {
-    p.recent_slots_offset = offset_of(*args.recent_slots);
+    p.recent_slots_offset = offset_of(args.recent->slots);
     p.k_recent = offset_of(args.recent->k);
     p.v_recent = offset_of(args.recent->v);
   }
