@@ -44,10 +44,12 @@ void require_caches(const Call& call, const Tensor& k, const Tensor& v, const Te
   }
 }
 
+/// @param new_tokens  that are to be written there
 std::optional<RecentPages> recent_pages(const Call& call,
                                         const std::optional<RecentTensors>& recent,
                                         const Tensor& k_cache,
-                                        const Tensor& v_cache) {
+                                        const Tensor& v_cache,
+                                        int64_t new_tokens) {
   if (!recent) {
     return std::nullopt;
   }
@@ -61,7 +63,13 @@ std::optional<RecentPages> recent_pages(const Call& call,
       call.invalid("recent pages have to be contiguous, in the memory of their cache");
     }
   }
-  return RecentPages{recent->k.view(), recent->v.view(), {}};
+  RecentPages pages{recent->k.view(), recent->v.view()};
+  if (new_tokens > 0) {
+    call.require_dtype(recent->slots, DType::U32);
+    call.require_shape(recent->slots, Shape{new_tokens});
+    pages.slots = recent->slots.contiguous().view();
+  }
+  return pages;
 }
 
 void require_table(const Call& call, const Tensor& q, const Tensor& spans, const Tensor& pages) {
@@ -178,7 +186,7 @@ Tensor paged_attention(const Tensor& q,
   args.pages = pages.contiguous().view();
   args.scale = scale;
   args.max_span = max_span;
-  args.recent = recent_pages(call, recent, k_cache, v_cache);
+  args.recent = recent_pages(call, recent, k_cache, v_cache, 0);
   Tensor y = call.output(q.shape());
   call.backend().attention(args, y.view());
   return y;
@@ -274,12 +282,7 @@ Tensor rope_attention(const Tensor& q,
   args.scale = scale;
   args.max_span = max_span;
   args.lone = options.lone;
-  args.recent = recent_pages(call, options.recent, k_cache, v_cache);
-  if (args.recent && options.recent) {
-    call.require_dtype(options.recent->slots, DType::U32);
-    call.require_shape(options.recent->slots, Shape{q.dim(0)});
-    args.recent->slots = options.recent->slots.contiguous().view();
-  }
+  args.recent = recent_pages(call, options.recent, k_cache, v_cache, q.dim(0));
   Tensor y = call.output(q.shape());
   call.backend().rope_attention(args, y.view());
   return y;
