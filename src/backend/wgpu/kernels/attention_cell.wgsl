@@ -33,21 +33,40 @@ fn narrow(v: Eight) -> vec4<u32> {
   return vec4<u32>(pair_of(v.lo.xy), pair_of(v.lo.zw), pair_of(v.hi.xy), pair_of(v.hi.zw));
 }
 
-// Raw: eight elements as they lie in the cache, fetched early, unpacked late; Spot: where they are in
-// their row, a lane's constant. `recent` is a constant, too: whether row and Raw are BF16 of recent pages.
-// keep: `v` as attention sees it later; put there if `write`, to row `row` and, of recent pages, `recent`.
-//:if W_F32
-struct Raw {
-  lo: vec4<u32>,
-  hi: vec4<u32>,
+// Where a lane's eight elements from d on are in their row: of Q8_0 words of a pair of blocks, which has
+// 17; rows begin with a pair.
+//:if W_Q8_0
+struct Spot {
+  first: u32,
+  third: u32,
+  scale: u32,
+  odd: u32,
+  d: u32,
 }
 
+fn spot_of(d: u32) -> Spot {
+  let odd = (d >> 5u) & 1u;
+  let pair = (d >> 6u) * 17u;
+  let first = pair + ((odd * 34u + 2u + (d & 31u)) >> 2u);
+  return Spot(first, first + 2u - odd, pair + odd * 8u, odd, d);
+}
+//:else
 struct Spot {
   d: u32,
 }
 
 fn spot_of(d: u32) -> Spot {
   return Spot(d);
+}
+//:end
+
+// Raw: eight elements as they lie in the cache, fetched early, unpacked late. `recent`, a constant, says
+// whether they are BF16 of recent pages.
+// keep: `v` as attention sees it later; put there if `write`, to row `row` and, of recent pages, `recent`.
+//:if W_F32
+struct Raw {
+  lo: vec4<u32>,
+  hi: vec4<u32>,
 }
 
 fn fetch(which: u32, row: u32, spot: Spot, recent: bool) -> Raw {
@@ -73,14 +92,6 @@ struct Raw {
   q: vec4<u32>,
 }
 
-struct Spot {
-  d: u32,
-}
-
-fn spot_of(d: u32) -> Spot {
-  return Spot(d);
-}
-
 fn fetch(which: u32, row: u32, spot: Spot, recent: bool) -> Raw {
   return Raw(w_quad(which, (cache_offset(which) + row + spot.d) >> 3u));
 }
@@ -103,22 +114,6 @@ fn keep(which: u32, row: u32, recent: u32, v: Eight, write: bool) -> Eight {
 struct Raw {
   words: vec3<u32>,
   last: u32,
-}
-
-// Words of a pair of blocks, which has 17. Rows begin with a pair.
-struct Spot {
-  first: u32,
-  third: u32,
-  scale: u32,
-  odd: u32,
-  d: u32,
-}
-
-fn spot_of(d: u32) -> Spot {
-  let odd = (d >> 5u) & 1u;
-  let pair = (d >> 6u) * 17u;
-  let first = pair + ((odd * 34u + 2u + (d & 31u)) >> 2u);
-  return Spot(first, first + 2u - odd, pair + odd * 8u, odd, d);
 }
 
 // Without a branch, so that loads of several keys are under way.
