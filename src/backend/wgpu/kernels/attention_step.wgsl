@@ -137,11 +137,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   fetch_ahead(&ahead, older.begin, older, cached, false);
 //:end
 
-  // Team h makes query h, the team after them the key.
+  // Team h makes query h, the team after them the key, which it keeps; the others keep the value, as the
+  // first begins with it, and one of them writes it.
   let is_key = team == kHeads;
   let writes = chunk == 0u && (newest || (first == last && split == 0u));
   let slot = numbers[params.slots_offset + token];
-  let write = writes && live && team == kHeads && number < count &&
+  let write = writes && live && (is_key || team == kHeads + 1u) && number < count &&
               (slot >> params.page_shift) < params.cache_pages;
   let new_row = slot_row(slot, kv_head) + d;
   var recent_row = 0u;
@@ -153,17 +154,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let key_at = params.k_offset + token * params.k_token + kv_head * params.k_head;
   let made = made_head(select(query_at, key_at, is_key), d, live, is_key,
                        numbers[params.positions_offset + token]);
-  let kept_key = keep(0u, new_row, recent_row, made, write);
-  let new_value = keep(1u, new_row, recent_row,
-                       x8(params.v_offset + token * params.v_token + kv_head * params.v_head + d),
-                       write);
+  let value = x8(params.v_offset + token * params.v_token + kv_head * params.v_head + d);
+  let own = Eight(select(value.lo, made.lo, is_key), select(value.hi, made.hi, is_key));
+  let kept = keep(select(1u, 0u, is_key), new_row, recent_row, own, write);
   if (team < kHeads) {
     pool[(team * kLanes + lane) * 2u] = params.scale * made.lo;
     pool[(team * kLanes + lane) * 2u + 1u] = params.scale * made.hi;
   }
   if (is_key) {
-    pool[(kHeads * kLanes + lane) * 2u] = kept_key.lo;
-    pool[(kHeads * kLanes + lane) * 2u + 1u] = kept_key.hi;
+    pool[(kHeads * kLanes + lane) * 2u] = kept.lo;
+    pool[(kHeads * kLanes + lane) * 2u + 1u] = kept.hi;
   }
   workgroupBarrier();
   var query: array<Eight, {{HEADS}}>;
@@ -183,7 +183,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   so_far.highest = select(kLowest, new_score, starts);
   so_far.sum = select(0.0, 1.0, starts);
   for (var h = 0u; h < kHeads; h++) {
-    so_far.acc[h] = scaled(new_value, so_far.sum);
+    so_far.acc[h] = scaled(kept, so_far.sum);
   }
 //:if RECENT
   if (older.begin < older.end) {
