@@ -19,12 +19,6 @@ fn put(which: u32, i: u32, value: {{W_TYPE}}) {
   }
 }
 
-// Eight elements of BF16.
-fn wide(q: vec4<u32>) -> Eight {
-  return Eight(vec4<f32>(low_bf16(q.x), high_bf16(q.x), low_bf16(q.y), high_bf16(q.y)),
-               vec4<f32>(low_bf16(q.z), high_bf16(q.z), low_bf16(q.w), high_bf16(q.w)));
-}
-
 fn pair_of(v: vec2<f32>) -> u32 {
   return f32_to_bf16(v.x) | (f32_to_bf16(v.y) << 16u);
 }
@@ -97,7 +91,7 @@ fn fetch(which: u32, row: u32, spot: Spot, recent: bool) -> Raw {
 }
 
 fn unpacked(raw: Raw, spot: Spot, recent: bool) -> Eight {
-  return wide(raw.q);
+  return eight_bf16(raw.q);
 }
 
 fn keep(which: u32, row: u32, recent: u32, v: Eight, write: bool) -> Eight {
@@ -105,7 +99,7 @@ fn keep(which: u32, row: u32, recent: u32, v: Eight, write: bool) -> Eight {
   if (write) {
     put(which, (cache_offset(which) + row) >> 3u, q);
   }
-  return wide(q);
+  return eight_bf16(q);
 }
 //:end
 //:if W_Q8_0
@@ -131,7 +125,7 @@ fn fetch(which: u32, row: u32, spot: Spot, recent: bool) -> Raw {
 
 fn unpacked(raw: Raw, spot: Spot, recent: bool) -> Eight {
   if (recent) {
-    return wide(vec4<u32>(raw.words, raw.last));
+    return eight_bf16(vec4<u32>(raw.words, raw.last));
   }
   let apart = (raw.words.xy >> vec2<u32>(16u)) | (raw.words.yz << vec2<u32>(16u));
   let q = select(apart, raw.words.xy, spot.odd == 1u);
@@ -182,7 +176,7 @@ fn keep(which: u32, row: u32, recent: u32, v: Eight, write: bool) -> Eight {
     put(which, at + 2u, q.z);
     put(which, at + 3u, q.w);
   }
-  return wide(q);
+  return eight_bf16(q);
 //:else
   return Eight(step * lo, step * hi);
 //:end

@@ -36,10 +36,8 @@ fn cached8(which: u32, row: u32, d: u32) -> Eight {
 //:if RECENT
   if ((row & kRecent) != 0u) {
     let i = (row & ~kRecent) + (d >> 1u);
-    let lo = vec2<u32>(w_word(which, i), w_word(which, i + 1u));
-    let hi = vec2<u32>(w_word(which, i + 2u), w_word(which, i + 3u));
-    return Eight(vec4<f32>(low_bf16(lo.x), high_bf16(lo.x), low_bf16(lo.y), high_bf16(lo.y)),
-                 vec4<f32>(low_bf16(hi.x), high_bf16(hi.x), low_bf16(hi.y), high_bf16(hi.y)));
+    return eight_bf16(vec4<u32>(w_word(which, i), w_word(which, i + 1u), w_word(which, i + 2u),
+                                w_word(which, i + 3u)));
   }
 //:end
   return weight8(which, row, d, params.dim);

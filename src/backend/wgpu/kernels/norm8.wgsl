@@ -4,8 +4,7 @@
 fn norm8(at: u32) -> Eight {
 //:if NORM_BF16
   let q = norm[at >> 3u];
-  return Eight(vec4<f32>(low_bf16(q.x), high_bf16(q.x), low_bf16(q.y), high_bf16(q.y)),
-               vec4<f32>(low_bf16(q.z), high_bf16(q.z), low_bf16(q.w), high_bf16(q.w)));
+  return eight_bf16(q);
 //:else
   let i = at >> 2u;
   return Eight(norm[i], norm[i + 1u]);

@@ -28,6 +28,12 @@ fn high_bf16(word: u32) -> f32 {
   return bitcast<f32>(word & 0xffff0000u);
 }
 
+// Eight elements of BF16.
+fn eight_bf16(q: vec4<u32>) -> Eight {
+  return Eight(vec4<f32>(low_bf16(q.x), high_bf16(q.x), low_bf16(q.y), high_bf16(q.y)),
+               vec4<f32>(low_bf16(q.z), high_bf16(q.z), low_bf16(q.w), high_bf16(q.w)));
+}
+
 //:if W_BF16
 fn half_of(word: u32, odd: u32) -> f32 {
   return bitcast<f32>((word >> (odd << 4u)) << 16u);
