@@ -1,7 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include "backend/device.h"
 #include "backend/wgpu/api.h"
@@ -203,6 +206,37 @@ TEST(WgpuDevice, RecordsAndReplays) {
   std::filesystem::resize_file(recorded + "/params.bin", 0);
   expect_error(ErrorKind::Internal, "params",
                [&] { replay(backend.context(), backend.stream(), recorded); });
+  std::filesystem::remove_all(folder);
+}
+
+TEST(WgpuDevice, ACountedGridStartsAsManyWorkgroupsAsItsNumbersSay) {
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / "candela_counted_test";
+  std::filesystem::remove_all(folder);
+  WgpuOptions options;
+  options.checked = true;
+  options.record = folder.string();
+  {
+    WgpuBackend backend(options);
+    const View numbers = put<uint32_t>(backend, {4}, DType::U32, {9, 2, 1, 1});
+    const View x = put<float>(backend, {1024}, DType::F32, std::vector<float>(1024, 1.0f));
+    const View y = put<float>(backend, {1024}, DType::F32, std::vector<float>(1024, -1.0f));
+    const std::array<uint32_t, 8> params{1, 1024, 0, 1024, 0, 1024, 0, 1024};
+    backend.stream().dispatch({"swiglu"}, counted_grid(numbers, 1), params, {in(x), in(x), out(y)});
+    const std::vector<float> got = get<float>(backend, y);
+    EXPECT_NEAR(got[511], 0.7310586f, 1e-6f);
+    EXPECT_EQ(got[512], -1.0f) << "two workgroups of 256";
+    expect_error(ErrorKind::Internal, "holds its grid", [&] {
+      backend.stream().dispatch({"swiglu"}, counted_grid(numbers, 1), params,
+                                {in(x), in(x), out(numbers)});
+    });
+  }
+  std::ifstream text(folder / "000000" / "dispatch.txt");
+  const std::string lines{std::istreambuf_iterator<char>(text), {}};
+  EXPECT_NE(lines.find("grid 2 1 1"), std::string::npos) << lines;
+  WgpuBackend& backend = test_backend();
+  EXPECT_EQ(replay(backend.context(), backend.stream(), (folder / "000000").string()).different,
+            0u);
   std::filesystem::remove_all(folder);
 }
 

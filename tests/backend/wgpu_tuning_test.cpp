@@ -15,22 +15,37 @@ View random_view(const Shape& shape, DType dtype, uint64_t seed) {
   return view;
 }
 
+constexpr int64_t kHidden = 512, kInner = 72, kExperts = 9;
+
+struct Experts {
+  View norm = random_view({kHidden}, DType::BF16, 2);
+  View router = random_view({kExperts, kHidden}, DType::BF16, 3);
+  View gate = random_view({kExperts, kInner, kHidden}, DType::BF16, 4);
+  View up = random_view({kExperts, kInner, kHidden}, DType::BF16, 5);
+  View down = random_view({kExperts, kHidden, kInner}, DType::BF16, 6);
+
+  void run(const View& x, const View& y) const {
+    test_backend().moe_block({x, norm, 1e-6f, router, 3, true, gate, up, down}, y);
+  }
+};
+
+/// Experts of one token or of a prompt.
+View experts_of(int64_t tokens) {
+  const View y = make_view(test_backend(), {tokens, kHidden}, DType::F32);
+  Experts().run(random_view({tokens, kHidden}, DType::F32, 1), y);
+  return y;
+}
+
 std::vector<float> results() {
-  constexpr int64_t kHidden = 512, kInner = 72, kExperts = 9;
-  const View x = random_view({1, kHidden}, DType::F32, 1);
-  const View norm = random_view({kHidden}, DType::BF16, 2);
-  const View y = make_view(test_backend(), {1, kHidden}, DType::F32);
   const View z = make_view(test_backend(), {1, 37}, DType::F32);
-  test_backend().moe_block({x, norm, 1e-6f, random_view({kExperts, kHidden}, DType::BF16, 3), 3,
-                            true, random_view({kExperts, kInner, kHidden}, DType::BF16, 4),
-                            random_view({kExperts, kInner, kHidden}, DType::BF16, 5),
-                            random_view({kExperts, kHidden, kInner}, DType::BF16, 6)},
-                           y);
-  LinearArgs linear{x, random_view({37, kHidden}, DType::BF16, 7), {}, {}};
+  LinearArgs linear{
+      random_view({1, kHidden}, DType::F32, 1), random_view({37, kHidden}, DType::BF16, 7), {}, {}};
   test_backend().linear(linear, z);
-  std::vector<float> all = get<float>(test_backend(), y);
-  const std::vector<float> more = get<float>(test_backend(), z);
-  all.insert(all.end(), more.begin(), more.end());
+  std::vector<float> all;
+  for (const View& view : {experts_of(1), experts_of(72), z}) {
+    const std::vector<float> values = get<float>(test_backend(), view);
+    all.insert(all.end(), values.begin(), values.end());
+  }
   return all;
 }
 
@@ -49,6 +64,28 @@ TEST(WgpuTuning, EveryChoiceComputesTheSame) {
             << field.name << " " << choice << ", element " << i;
       }
     }
+  }
+  test_backend().set_tuning({});
+}
+
+TEST(WgpuTuning, CountedTilesFollowTheRoutingOfEachReplay) {
+  Tuning tuning;
+  tuning.counted_expert_tiles = 1;
+  test_backend().set_tuning(tuning);
+  const Experts experts;
+  constexpr int64_t kTokens = 200;
+  const View x = make_view(test_backend(), {kTokens, kHidden}, DType::F32);
+  const View y = make_view(test_backend(), {kTokens, kHidden}, DType::F32);
+  const View expected = make_view(test_backend(), {kTokens, kHidden}, DType::F32);
+  // Alike tokens choose three experts, 21 tiles of 32; later all experts are chosen: 27 tiles.
+  test_backend().fill(x, 0.5);
+  const auto step = test_backend().capture([&] { experts.run(x, y); });
+  ASSERT_TRUE(step);
+  for (const uint64_t seed : {21, 22}) {
+    test_backend().random(RandomKind::normal, seed, 0.0f, 0.3f, x);
+    test_backend().replay(*step);
+    experts.run(x, expected);
+    EXPECT_EQ(get<float>(test_backend(), y), get<float>(test_backend(), expected));
   }
   test_backend().set_tuning({});
 }

@@ -54,6 +54,7 @@ namespace candela::wgpu {
   X(CommandEncoderResolveQuerySet) \
   X(CommandEncoderRelease) \
   X(ComputePassEncoderDispatchWorkgroups) \
+  X(ComputePassEncoderDispatchWorkgroupsIndirect) \
   X(ComputePassEncoderEnd) \
   X(ComputePassEncoderSetBindGroup) \
   X(ComputePassEncoderSetPipeline) \

@@ -46,6 +46,11 @@ Operand out(const View& view, size_t segment = 0);
 /// Workgroups in each direction. WebGPU allows 65,535 a direction.
 struct Grid {
   uint32_t x = 0, y = 1, z = 1;
+  /// Where it is set, an earlier dispatch of this device has written the three numbers there
+  /// (u32), `counted_at` bytes from the start: an indirect dispatch, and x, y and z say nothing.
+  /// The dispatch itself may bind this buffer only `read`.
+  std::shared_ptr<Buffer> counted = nullptr;
+  uint64_t counted_at = 0;
 };
 
 /// What a dispatch has to do at least, for profiles: operands read and results written once, a
@@ -58,6 +63,9 @@ struct Work {
 /// `count` workgroups spread over x and y; the shader gets its linear number from
 /// workgroup_index(workgroup_id, num_workgroups) of common.wgsl and must compare it with the count.
 Grid grid_for(uint64_t count);
+
+/// The grid that lies in the U32 tensor `numbers` from element `at` on; a temporary of one segment.
+Grid counted_grid(const View& numbers, uint32_t at);
 
 /// A size or offset as a shader sees it. @throws Unsupported above 2^32 - 1
 uint32_t narrow_u32(int64_t value, const char* what);

@@ -35,14 +35,22 @@ struct MoeBoth {
 
 std::vector<MoeBoth> moe_both(const Weight& gate, const Weight& up);
 
-/// What moe_group writes: the number of tiles, the tiles, the pairs in order of experts.
-struct MoePlan {
-  View view;
-  uint32_t tiles;  ///< at most
-  uint32_t order_offset;
+/// How the products of experts are cut: pairs of a tile, and rows of results that a workgroup makes
+/// of gate and up, of down.
+struct MoeCut {
+  uint32_t pairs, wide_rows, narrow_rows;
 };
 
-MoePlan moe_plan(const MoeRun& run, WgpuBackend& backend, uint32_t tile);
+/// What moe_group writes: the number of tiles, the tiles, the pairs in order of experts, two grids.
+struct MoePlan {
+  View view;
+  uint32_t order_offset;
+  /// Blocks of rows times tiles, for gate and up, for down: of as many tiles as there can be, or
+  /// counted (see Tuning).
+  Grid wide, narrow;
+};
+
+MoePlan moe_plan(const MoeRun& run, WgpuBackend& backend, const MoeCut& cut);
 
 /// y[t] = residual[t] + sum_j weights[t, j] * part[t * k + j], j ascending.
 void moe_combine(const MoeRun& run, const View& part, const View& y);

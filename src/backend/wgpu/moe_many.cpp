@@ -18,6 +18,8 @@ constexpr uint32_t kFewRound = 4;
 constexpr uint32_t kPairTile = 32;
 constexpr uint32_t kRowTile = 64;
 constexpr uint32_t kMostExperts = 1024;
+/// Tiles are a direction of the grids that moe_group writes.
+constexpr uint32_t kMostTiles = 65535;
 
 struct CombineParams {
   uint32_t tokens, k, hidden, part_offset, weights_offset, y_offset, residual_offset;
@@ -25,6 +27,7 @@ struct CombineParams {
 
 struct GroupParams {
   uint32_t pairs, tile, experts_count, experts_offset, plan_offset, order_offset;
+  uint32_t grids_offset, wide_blocks, narrow_blocks;
 };
 
 /// Of moe_few and moe_tile.
@@ -32,6 +35,10 @@ struct TileParams {
   uint32_t k, cols, rows, row_begin, row_end, x_offset, plan_offset, order_offset;
   uint32_t w_start, up_start, w_stride, y_offset;
 };
+
+bool are_few(const MoeRun& run) {
+  return run.tokens <= kMostFew;
+}
 
 /// A kernel over the tiles of the plan, and how many rows of results its workgroups make.
 struct TileKernel {
@@ -41,7 +48,7 @@ struct TileKernel {
 
 TileKernel tile_kernel(
     const MoeRun& run, const Weight& weight, bool weight_vec4, bool x_vec4, bool gate_up) {
-  const bool few = run.tokens <= kMostFew;
+  const bool few = are_few(run);
   TileKernel kernel{{few ? "moe_few" : "moe_tile"}, kRowTile};
   if (gate_up) {
     kernel.id.defines.emplace_back("GATE_UP");
@@ -65,10 +72,10 @@ TileKernel tile_kernel(
   return kernel;
 }
 
-void gate_up_tiles(const MoeRun& run, const MoePlan& plan, const View& act) {
-  const TileKernel kernel =
-      tile_kernel(run, run.gate, run.gate.vec4 && run.up.vec4, moe_vec4(run.x, run.hidden), true);
-  const Grid grid = grid_for(moe_blocks(run.inner, kernel.rows) * plan.tiles);
+void gate_up_tiles(const MoeRun& run,
+                   const MoePlan& plan,
+                   const TileKernel& kernel,
+                   const View& act) {
   for (const MoeBoth& both : moe_both(run.gate, run.up)) {
     const TileParams params{run.k,
                             run.hidden,
@@ -82,17 +89,18 @@ void gate_up_tiles(const MoeRun& run, const MoePlan& plan, const View& act) {
                             both.up_start,
                             run.gate.stride,
                             moe_offset(act)};
-    run.stream.dispatch(kernel.id, grid, params,
+    run.stream.dispatch(kernel.id, plan.wide, params,
                         {whole_in(run.x), in(run.gate_view, both.gate_segment), whole_in(plan.view),
                          whole_out(act), in(run.up_view, both.up_segment)},
                         expert_work(run, run.gate, true, both.end - both.begin));
   }
 }
 
-void down_tiles(const MoeRun& run, const MoePlan& plan, const View& act, const View& part) {
-  const TileKernel kernel =
-      tile_kernel(run, run.down, run.down.vec4, moe_vec4(act, run.inner), false);
-  const Grid grid = grid_for(moe_blocks(run.hidden, kernel.rows) * plan.tiles);
+void down_tiles(const MoeRun& run,
+                const MoePlan& plan,
+                const TileKernel& kernel,
+                const View& act,
+                const View& part) {
   for (const WeightPiece& piece : run.down.pieces) {
     const TileParams params{run.k,
                             run.inner,
@@ -107,7 +115,7 @@ void down_tiles(const MoeRun& run, const MoePlan& plan, const View& act, const V
                             run.down.stride,
                             moe_offset(part)};
     run.stream.dispatch(
-        kernel.id, grid, params,
+        kernel.id, plan.narrow, params,
         {whole_in(act), in(run.down_view, piece.segment), whole_in(plan.view), whole_out(part)},
         expert_work(run, run.down, false, piece.end - piece.begin));
   }
@@ -115,14 +123,39 @@ void down_tiles(const MoeRun& run, const MoePlan& plan, const View& act, const V
 
 }  // namespace
 
-MoePlan moe_plan(const MoeRun& run, WgpuBackend& backend, uint32_t tile) {
-  const uint32_t tiles = run.pairs / tile + std::min(run.pairs, run.expert_count);
+MoePlan moe_plan(const MoeRun& run, WgpuBackend& backend, const MoeCut& cut) {
+  const uint32_t tiles = run.pairs / cut.pairs + std::min(run.pairs, run.expert_count);
+  if (tiles > kMostTiles) {
+    fail(ErrorKind::Unsupported, Subject::Device,
+         "Experts of {} tokens at once are more than one WebGPU dispatch can do; use a smaller "
+         "chunk.",
+         run.tokens);
+  }
   const uint32_t order = 1 + 3 * tiles;
-  MoePlan plan{temporary(backend, Shape{int64_t{order} + run.pairs}, DType::U32), tiles, 0};
+  const uint32_t grids = order + run.pairs;
+  const uint32_t wide_blocks = narrow_u32(moe_blocks(run.inner, cut.wide_rows), "rows of experts");
+  const uint32_t narrow_blocks =
+      narrow_u32(moe_blocks(run.hidden, cut.narrow_rows), "rows of experts");
+  MoePlan plan;
+  plan.view = temporary(backend, Shape{int64_t{grids} + 6}, DType::U32);
   plan.order_offset = moe_offset(plan.view) + order;
-  const GroupParams params{
-      run.pairs,        tile, run.expert_count, moe_offset(run.experts), moe_offset(plan.view),
-      plan.order_offset};
+  // Recorded steps of few tokens have no time for checks.
+  if (backend.tuning().counted_expert_tiles != 0 && !are_few(run)) {
+    plan.wide = counted_grid(plan.view, grids);
+    plan.narrow = counted_grid(plan.view, grids + 3);
+  } else {
+    plan.wide = {wide_blocks, tiles};
+    plan.narrow = {narrow_blocks, tiles};
+  }
+  const GroupParams params{run.pairs,
+                           cut.pairs,
+                           run.expert_count,
+                           moe_offset(run.experts),
+                           moe_offset(plan.view),
+                           plan.order_offset,
+                           moe_offset(plan.view) + grids,
+                           wide_blocks,
+                           narrow_blocks};
   run.stream.dispatch({"moe_group"}, grid_for(run.expert_count), params,
                       {whole_in(run.experts), whole_out(plan.view)});
   return plan;
@@ -174,11 +207,16 @@ void moe_many(const MoeRun& run, WgpuBackend& backend, const View& y) {
       moe_has_matrix(run.limits, run.gate, run.up, run.down)) {
     return moe_matrix(run, backend, y);
   }
-  const MoePlan plan = moe_plan(run, backend, run.tokens <= kMostFew ? kFewTile : kPairTile);
   const View act = temporary(backend, Shape{run.pairs, run.inner});
   const View part = temporary(backend, Shape{run.pairs, run.hidden});
-  gate_up_tiles(run, plan, act);
-  down_tiles(run, plan, act, part);
+  const TileKernel wide =
+      tile_kernel(run, run.gate, run.gate.vec4 && run.up.vec4, moe_vec4(run.x, run.hidden), true);
+  const TileKernel narrow =
+      tile_kernel(run, run.down, run.down.vec4, moe_vec4(act, run.inner), false);
+  const MoePlan plan =
+      moe_plan(run, backend, {are_few(run) ? kFewTile : kPairTile, wide.rows, narrow.rows});
+  gate_up_tiles(run, plan, wide, act);
+  down_tiles(run, plan, narrow, act, part);
   moe_combine(run, part, y);
 }
 

@@ -44,44 +44,43 @@ Product product(const MoeRun& run,
   return made;
 }
 
-/// Whether the kernel has loops of their own for tiles whose upper half is empty: each subgroup
-/// works on all rows of the tile, and a sweep brings no more than half of them.
-bool has_few(const MatrixTile& tile, uint32_t terms) {
-  return terms == 1 && tile.sub_rows == tile.rows && tile.rows / 2 >= tile.threads() / 8;
-}
-
 /// Each thread brings rows of x and of weights; the rows of up come after those of gate.
 void unroll_experts(KernelId& kernel, const MatrixTile& tile, uint32_t terms, bool gate_up) {
   const auto give = [&](const std::string& name, std::string text) {
     kernel.substitutions.emplace_back(name, std::move(text));
   };
+  const uint32_t sweep = tile.threads() / 8;
   const auto sweeps = [&](uint32_t rows, const char* line) {
     return matrix_sweeps(tile, rows, [&](uint32_t i) {
-      const bool of_up = gate_up && i * tile.threads() / 8 >= tile.cols / 2;
+      const bool of_up = gate_up && i * sweep >= tile.cols / 2;
       return fmt::format(fmt::runtime(line), i, of_up ? "up" : "w");
     });
   };
-  const auto give_moves = [&](const std::string& few, uint32_t x_rows) {
-    give(few + "LOADS", sweeps(x_rows, "      let x_{0} = x[x_start_{0} + x_at];\n") +
-                            sweeps(tile.cols, "      let w_{0} = {1}[w_start_{0} + w_at];\n"));
-    give(few + "PUTS",
-         sweeps(x_rows, "      put(row + {0}u * kSweep, piece, x_{0});\n") +
+  // Few: of each term only the sweeps of the lower half.
+  const auto x_sweeps = [&](bool few, const char* line) {
+    return matrix_sweeps(tile, tile.rows * terms, [&](uint32_t i) {
+      const bool upper = i * sweep % tile.rows >= tile.rows / 2;
+      return few && upper ? std::string() : fmt::format(fmt::runtime(line), i);
+    });
+  };
+  const auto give_moves = [&](const std::string& name, bool few) {
+    give(name + "LOADS", x_sweeps(few, "      let x_{0} = x[x_start_{0} + x_at];\n") +
+                             sweeps(tile.cols, "      let w_{0} = {1}[w_start_{0} + w_at];\n"));
+    give(name + "PUTS",
+         x_sweeps(few, "      put(row + {0}u * kSweep, piece, x_{0});\n") +
              sweeps(tile.cols, "      put_w(row + {0}u * kSweep, k, w_{0}, scale_{0});\n"));
   };
-  const uint32_t x_rows = tile.rows * terms;
   const uint32_t apart = gate_up ? tile.cols / 2 : 16;
   unroll_matrix(kernel, tile, terms, apart);
   give("STARTS",
-       sweeps(x_rows, "  let x_start_{0} = x_start(tile, row + {0}u * kSweep);\n") +
+       x_sweeps(false, "  let x_start_{0} = x_start(tile, row + {0}u * kSweep);\n") +
            sweeps(tile.cols,
                   "  let w_start_{0} = w_start(tile, row + {0}u * kSweep);\n"
                   "  let scale_{0} = power_of_two(-w_power(tile, row + {0}u * kSweep));\n"));
-  give_moves("", x_rows);
-  if (has_few(tile, terms)) {
-    const MatrixTile few{tile.rows, tile.cols, tile.sub_rows / 2, tile.sub_cols};
-    give_moves("FEW_", x_rows / 2);
-    give("FEW_PRODUCTS", matrix_products(few, terms, apart));
-  }
+  give_moves("", false);
+  give_moves("FEW_", true);
+  const MatrixTile few{tile.rows, tile.cols, tile.sub_rows / 2, tile.sub_cols};
+  give("FEW_PRODUCTS", matrix_products(few, terms, apart));
 }
 
 }  // namespace
@@ -96,9 +95,6 @@ KernelId moe_matrix_kernel(const MatrixTile& tile, uint32_t terms, bool gate_up,
   }
   if (terms == 2) {
     kernel.defines.emplace_back("EXACT");
-  }
-  if (has_few(tile, terms)) {
-    kernel.defines.emplace_back("FEW");
   }
   if (gate_up) {
     kernel.defines.emplace_back("GATE_UP");
@@ -119,7 +115,7 @@ bool moe_has_matrix(const Limits& limits,
 
 void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y) {
   const MatrixTile tile = tile_of(run);
-  const MoePlan plan = moe_plan(run, backend, tile.rows);
+  const MoePlan plan = moe_plan(run, backend, {tile.rows, tile.cols / 2, tile.cols});
   const View act = temporary(backend, Shape{run.pairs, run.inner});
   Product wide = product(run, backend, plan, run.x, run.inner, true);
   wide.params.w_stride = run.gate.stride;
@@ -133,8 +129,7 @@ void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y) {
                                        {both.gate_segment, both.begin, both.end, both.gate_start});
     const View up = matrix_exponents(backend, run.up_view, run.up,
                                      {both.up_segment, both.begin, both.end, both.up_start});
-    run.stream.dispatch(wide.kernel, grid_for(moe_blocks(run.inner, tile.cols / 2) * plan.tiles),
-                        wide.params,
+    run.stream.dispatch(wide.kernel, plan.wide, wide.params,
                         {whole_in(wide.x.values), whole_in(wide.x.exponents),
                          in(run.gate_view, both.gate_segment), whole_in(gate), whole_in(plan.view),
                          whole_out(act), in(run.up_view, both.up_segment), whole_in(up)},
@@ -151,7 +146,7 @@ void moe_matrix(const MoeRun& run, WgpuBackend& backend, const View& y) {
     narrow.params.w_start = piece.start;
     const View down = matrix_exponents(backend, run.down_view, run.down, piece);
     run.stream.dispatch(
-        narrow.kernel, grid_for(moe_blocks(run.hidden, tile.cols) * plan.tiles), narrow.params,
+        narrow.kernel, plan.narrow, narrow.params,
         {whole_in(narrow.x.values), whole_in(narrow.x.exponents), in(run.down_view, piece.segment),
          whole_in(down), whole_in(plan.view), whole_out(part)},
         expert_work(run, run.down, false, piece.end - piece.begin));

@@ -15,6 +15,8 @@ constexpr uint64_t kSmallest = 256;
 constexpr uint64_t kMaxFreeBytes = UINT64_C(1) << 30;
 constexpr WGPUBufferUsage kStorageUsage =
     WGPUBufferUsage_Storage | WGPUBufferUsage_CopyDst | WGPUBufferUsage_CopySrc;
+/// Results of kernels may be grids of others.
+constexpr WGPUBufferUsage kPooledUsage = kStorageUsage | WGPUBufferUsage_Indirect;
 
 uint64_t round_up(uint64_t bytes, uint64_t step) {
   return (bytes + step - 1) / step * step;
@@ -45,7 +47,8 @@ BufferPtr Pool::acquire(uint64_t bytes, bool pooled, const std::string& label) {
     }
   }
   const Kind kind = pooled ? Kind::Pooled : Kind::Exact;
-  return share(create(describe(capacity, kStorageUsage), kind, label), kind);
+  const WGPUBufferUsage usage = pooled ? kPooledUsage : kStorageUsage;
+  return share(create(describe(capacity, usage), kind, label), kind);
 }
 
 BufferPtr Pool::make(uint64_t bytes, WGPUBufferUsage usage, const std::string& label, bool mapped) {

@@ -1,6 +1,7 @@
 #include "backend/wgpu/record.h"
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -111,7 +112,13 @@ void Recorder::before(Stream& stream,
   current_ = root_ / fmt::format("{:06}", next_++);
   std::error_code error;
   fs::create_directories(current_, error);
-  std::string text = fmt::format("kernel {}\ngrid {} {} {}\n", kernel.name, grid.x, grid.y, grid.z);
+  std::array<uint32_t, 3> groups{grid.x, grid.y, grid.z};
+  if (grid.counted) {
+    stream.download({grid.counted, false}, grid.counted_at,
+                    std::as_writable_bytes(std::span(groups)));
+  }
+  std::string text =
+      fmt::format("kernel {}\ngrid {} {} {}\n", kernel.name, groups[0], groups[1], groups[2]);
   for (const std::string& define : kernel.defines) {
     text += fmt::format("define {}\n", define);
   }

@@ -82,6 +82,11 @@ Grid grid_for(uint64_t count) {
   return {static_cast<uint32_t>((count + rows - 1) / rows), static_cast<uint32_t>(rows), 1};
 }
 
+Grid counted_grid(const View& numbers, uint32_t at) {
+  return {0, 1, 1, wgpu_storage(numbers.storage).buffer(0),
+          (static_cast<uint64_t>(numbers.layout.offset) + at) * sizeof(uint32_t)};
+}
+
 uint32_t narrow_u32(int64_t value, const char* what) {
   if (value < 0 || value > INT64_C(0xffffffff)) {
     fail(ErrorKind::Unsupported, Subject::Device,

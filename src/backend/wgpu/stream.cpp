@@ -35,11 +35,14 @@ void check_dispatch(const KernelId& kernel,
   if (operands.size() > kMaxOperands) {
     wrong(fmt::format("it binds {} buffers, more than {}", operands.size(), kMaxOperands));
   }
-  if (std::max({grid.x, grid.y, grid.z}) > kMaxGrid) {
+  if (!grid.counted && std::max({grid.x, grid.y, grid.z}) > kMaxGrid) {
     wrong(fmt::format("its grid is {} x {} x {}, more than {} in one direction", grid.x, grid.y,
                       grid.z, kMaxGrid));
   }
   for (size_t i = 0; i < operands.size(); ++i) {
+    if (operands[i].written && operands[i].buffer == grid.counted) {
+      wrong(fmt::format("binding {} is written and holds its grid", i));
+    }
     for (size_t j = i + 1; j < operands.size(); ++j) {
       if (operands[i].buffer == operands[j].buffer &&
           (operands[i].written || operands[j].written)) {
@@ -97,6 +100,9 @@ void Stream::State::record(const Pipeline& pipeline,
     operand.buffer->last_batch = batch;
     operand.buffer->writes += operand.written ? 1 : 0;
   }
+  if (grid.counted) {
+    grid.counted->last_batch = batch;
+  }
   ++dispatches;
 }
 
@@ -111,7 +117,12 @@ void Stream::State::encode(const Pipeline& pipeline,
     bound = &pipeline;
   }
   api.ComputePassEncoderSetBindGroup(pass.get(), 0, group, 1, &offset);
-  api.ComputePassEncoderDispatchWorkgroups(pass.get(), grid.x, grid.y, grid.z);
+  if (grid.counted) {
+    api.ComputePassEncoderDispatchWorkgroupsIndirect(pass.get(), grid.counted->get(),
+                                                     grid.counted_at);
+  } else {
+    api.ComputePassEncoderDispatchWorkgroups(pass.get(), grid.x, grid.y, grid.z);
+  }
   ++context.counters().dispatches;
 }
 
@@ -160,7 +171,7 @@ void Stream::dispatch_bytes(const KernelId& kernel,
                             std::span<const std::byte> params,
                             std::span<const Operand> operands,
                             const Work& work) {
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) {
+  if (!grid.counted && (grid.x == 0 || grid.y == 0 || grid.z == 0)) {
     return;
   }
   State& state = *state_;

@@ -33,7 +33,7 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   /// Records one dispatch. `params` must have the layout of the shader's `struct Params`: 4-byte
-  /// fields only. Empty grids are skipped.
+  /// fields only. Empty grids are skipped, counted ones take as many workgroups as the device says.
   template <typename Params>
   void dispatch(const KernelId& kernel,
                 const Grid& grid,

@@ -12,6 +12,10 @@ namespace {
 
 /// Sizes like a large model's; weights of several layers, so that no cache holds them all.
 constexpr int64_t kHidden = 2048, kInner = 768, kExperts = 16, kUsed = 8, kLayers = 8;
+/// As few as take the kernels of prompts.
+constexpr int64_t kPrompt = 72;
+/// Of chains of one token's ops, which are short.
+constexpr int kRounds = 3;
 
 /// A default goes for a gain that is more than noise.
 constexpr double kWorthwhile = 1.04;
@@ -40,6 +44,8 @@ class Tuner {
     };
     x_ = tensor({1, kHidden}, DType::F32);
     backend_.random(RandomKind::normal, ++seed_, 0.0f, 1.0f, x_);
+    prompt_ = tensor({kPrompt, kHidden}, DType::F32);
+    backend_.random(RandomKind::normal, ++seed_, 0.0f, 1.0f, prompt_);
     norm_ = tensor({kHidden}, DType::BF16);
     backend_.fill(norm_, 1.0);
     router_ = weights({kExperts, kHidden});
@@ -51,31 +57,38 @@ class Tuner {
     }
   }
 
-  double linear_seconds() {
-    return chain([&](size_t layer, const View& y) {
-      LinearArgs args{x_, matrices_[layer], {}, x_};
-      backend_.linear(args, y);
-    });
-  }
-
-  double expert_seconds() {
-    return chain([&](size_t layer, const View& y) {
-      backend_.moe_block(
-          {x_, norm_, 1e-6f, router_, kUsed, true, gates_[layer], ups_[layer], downs_[layer]}, y);
-    });
+  /// Of the ops that a field matters for.
+  double seconds(uint32_t Tuning::* field) {
+    if (field == &Tuning::short_matrix_subgroups) {
+      return chain(x_, kRounds, [&](size_t layer, const View& y) {
+        LinearArgs args{x_, matrices_[layer], {}, x_};
+        backend_.linear(args, y);
+      });
+    }
+    const bool prompt = field == &Tuning::counted_expert_tiles;
+    return expert_seconds(prompt ? prompt_ : x_, prompt ? 1 : kRounds);
   }
 
  private:
+  double expert_seconds(const View& x, int rounds) {
+    return chain(x, rounds, [&](size_t layer, const View& y) {
+      backend_.moe_block(
+          {x, norm_, 1e-6f, router_, kUsed, true, gates_[layer], ups_[layer], downs_[layer]}, y);
+    });
+  }
+
   View tensor(const Shape& shape, DType dtype) {
     const auto bytes = static_cast<uint64_t>(dtype_bytes(dtype, shape.elements()));
     const auto row = static_cast<uint64_t>(dtype_bytes(dtype, shape[-1]));
     return {backend_.allocate(bytes, row, "tuning"), Layout(shape), dtype};
   }
 
-  double chain(const std::function<void(size_t layer, const View& y)>& op) {
-    const View y = tensor({1, kHidden}, DType::F32);
+  double chain(const View& x,
+               int rounds,
+               const std::function<void(size_t layer, const View& y)>& op) {
+    const View y = tensor(x.layout.shape, DType::F32);
     const auto work = backend_.capture([&] {
-      for (int round = 0; round < 3; ++round) {
+      for (int round = 0; round < rounds; ++round) {
         for (size_t layer = 0; layer < matrices_.size(); ++layer) {
           op(layer, y);
         }
@@ -86,7 +99,7 @@ class Tuner {
 
   WgpuBackend& backend_;
   uint64_t seed_ = 0;
-  View x_, norm_, router_;
+  View x_, prompt_, norm_, router_;
   std::vector<View> matrices_, gates_, ups_, downs_;
 };
 
@@ -101,8 +114,7 @@ Tuning measure_tuning(WgpuBackend& backend) {
       Tuning attempt = best;
       attempt.*field.value = choice;
       backend.set_tuning(attempt);
-      return field.value == &Tuning::short_matrix_subgroups ? tuner.linear_seconds()
-                                                            : tuner.expert_seconds();
+      return tuner.seconds(field.value);
     };
     double least = seconds(best.*field.value) / kWorthwhile;
     for (const uint32_t choice : field.choices) {

@@ -29,6 +29,7 @@ std::span<const TuningField> tuning_fields() {
       {"short_matrix_subgroups", &Tuning::short_matrix_subgroups, {1, 2, 4, 8}},
       {"expert_down_rows", &Tuning::expert_down_rows, {1, 2, 4, 8}},
       {"expert_gate_up_subgroups", &Tuning::expert_gate_up_subgroups, {1, 2}},
+      {"counted_expert_tiles", &Tuning::counted_expert_tiles, {0, 1}},
   };
   return kFields;
 }

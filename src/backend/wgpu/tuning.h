@@ -18,6 +18,10 @@ struct Tuning {
   uint32_t expert_down_rows = 4;
   /// Subgroups that share a weight row in moe_one_gate_up.
   uint32_t expert_gate_up_subgroups = 1;
+  /// Experts of prompts: 1 dispatches exactly the tiles that routing made (indirectly; WebGPU
+  /// checks each such dispatch, which takes some libraries and drivers half a millisecond), 0 as
+  /// many as there can be.
+  uint32_t counted_expert_tiles = 0;
 
   bool operator==(const Tuning&) const = default;
 };

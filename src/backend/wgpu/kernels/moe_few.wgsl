@@ -6,8 +6,7 @@
 // Four rows a subgroup (two of gate and the same of up), without subgroups 32 threads.
 // A thread makes {{ROUND}} steps in a loop that compilers unroll; the columns are a multiple of all lanes'.
 // Workgroup 128. Shared: 2 KiB without subgroups. Sums in F32, in an order that does not depend on
-// the other pairs. Grid: linear over tiles and blocks of rows; tiles beyond the plan do nothing.
-//:include common
+// the other pairs. Grid: blocks of rows x tiles; tiles beyond the plan do nothing.
 //:include weight
 
 struct Params {
@@ -163,7 +162,6 @@ fn store(place: Place, slot: u32, lane: u32, sum: vec4<f32>) {
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) group: vec3<u32>,
-        @builtin(num_workgroups) groups: vec3<u32>,
 //:if SUBGROUPS
         @builtin(local_invocation_index) thread: u32,
         @builtin(subgroup_id) warp: u32,
@@ -176,18 +174,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let lanes = kLanes;
 //:end
   let rows_a_group = 128u / lanes * kResults;
-  let blocks = (params.rows + rows_a_group - 1u) / rows_a_group;
-  let index = workgroup_index(group, groups);
   // Uniform, as are all branches on the number of pairs: the plan is bound read-only and the tile
   // comes from the workgroup's number.
-  let tile = index / blocks;
-  if (tile >= plan[params.plan_offset]) {
+  if (group.y >= plan[params.plan_offset]) {
     return;
   }
-  let entry = params.plan_offset + 1u + tile * 3u;
+  let entry = params.plan_offset + 1u + group.y * 3u;
   let count = plan[entry + 2u];
   let place = Place(plan[entry], plan[entry + 1u],
-                    (index % blocks) * rows_a_group + warp * kResults);
+                    group.x * rows_a_group + warp * kResults);
   let last = count - 1u;
   let x0 = x_start(place, 0u);
   let x1 = x_start(place, min(1u, last));

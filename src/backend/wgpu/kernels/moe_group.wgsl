@@ -1,7 +1,8 @@
 // moe_group: sorts the pairs (token, expert) by expert, ascending inside an expert, and cuts each
 // expert's list into tiles of at most `tile` pairs for the kernels that read the plan.
 // experts: u32 [pairs], each < experts_count <= 1024. plan: u32, first the number of tiles, then per
-// tile {expert, first position, pairs}, then from order_offset on the pairs in order.
+// tile {expert, first position, pairs}, then from order_offset on the pairs in order, from grids_offset on
+// two grids of indirect dispatches: wide_blocks x tiles x 1, narrow_blocks x tiles x 1.
 // One workgroup of 256 an expert. Each counts all pairs for itself, which costs less than a second
 // dispatch; its own pairs become bits, so that their order is that of the pairs and not of the
 // threads. Shared: 15 KiB. Grid: linear.
@@ -14,6 +15,9 @@ struct Params {
   experts_offset: u32,
   plan_offset: u32,
   order_offset: u32,
+  grids_offset: u32,
+  wide_blocks: u32,
+  narrow_blocks: u32,
 }
 
 @group(0) @binding(0) var<storage, read> experts: array<u32>;
@@ -38,6 +42,12 @@ fn count(pair: u32, is: u32, expert: u32) {
       atomicOr(&bits[pair >> 5u], 1u << (pair & 31u));
     }
   }
+}
+
+fn write_grid(at: u32, blocks: u32, tiles: u32) {
+  plan[at] = blocks;
+  plan[at + 1u] = tiles;
+  plan[at + 2u] = 1u;
 }
 
 @compute @workgroup_size(256)
@@ -85,6 +95,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let mine = atomicLoad(&counts[expert]);
   if (expert == 0u && thread == 0u) {
     plan[params.plan_offset] = start.z;
+    write_grid(params.grids_offset, params.wide_blocks, start.z);
+    write_grid(params.grids_offset + 3u, params.narrow_blocks, start.z);
   }
   for (var done = thread * params.tile; done < mine; done += 256u * params.tile) {
     let at = params.plan_offset + 1u + (start.y + done / params.tile) * 3u;

@@ -6,11 +6,10 @@
 // x: F16 terms of matrix_terms, w and up: BF16, made F16 while they are staged (matrix_exponents).
 // A workgroup takes {{COLS}} rows of weights; a subgroup {{SUB_ROWS}} pairs and 32 of these rows, under
 // GATE_UP 16 of gate and the same of up. 64 columns are a step, {{ROUND}} steps a round that the
-// driver's compiler unrolls (see linear_matrix). FEW: tiles of half the pairs or less have loops of their
-// own, so that the tile of an expert follows its number of pairs.
+// driver's compiler unrolls (see linear_matrix). Tiles of half the pairs or less have loops of their own,
+// in which a subgroup takes half as many, so that the tile of an expert follows its number of pairs.
 // Sums in F32; matrix cores cut what they add, so EXACT adds every round, at most 512 columns, by
-// itself. Grid: linear over tiles and blocks of rows; tiles beyond the plan do nothing.
-//:include common
+// itself. Grid: blocks of rows x tiles; tiles beyond the plan do nothing.
 //:include silu
 //:include moe_matrix_io
 
@@ -116,19 +115,15 @@ fn store(first: u32, count: u32, lane: u32, columns: Columns, part: Part) {
 
 @compute @workgroup_size({{THREADS}})
 fn main(@builtin(workgroup_id) group: vec3<u32>,
-        @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) thread: u32,
         @builtin(subgroup_id) warp: u32,
         @builtin(subgroup_invocation_id) lane: u32) {
-  let blocks = (params.rows + kResults - 1u) / kResults;
-  let index = workgroup_index(group, groups);
   // Uniform: the plan is bound read-only and the tile comes from the workgroup's number.
-  let number = index / blocks;
-  if (number >= plan[params.plan_offset]) {
+  if (group.y >= plan[params.plan_offset]) {
     return;
   }
-  let entry = params.plan_offset + 1u + number * 3u;
-  let tile = Tile(plan[entry], plan[entry + 1u], plan[entry + 2u], index % blocks * kResults);
+  let entry = params.plan_offset + 1u + group.y * 3u;
+  let tile = Tile(plan[entry], plan[entry + 1u], plan[entry + 2u], group.x * kResults);
   let row0 = tile.expert * params.rows + tile.r0;
   if (row0 >= params.row_end || row0 + kResults <= params.row_begin) {
     return;
@@ -137,7 +132,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   prepare(tile, thread);
   let row = thread >> 3u;
   let piece = thread & 7u;
-  let sub_row = warp / (kCols / kSubCols) * kSubRows;
+  let few = tile.count <= kRows / 2u;
+  let sub_row = warp / (kCols / kSubCols) * select(kSubRows, kSubRows / 2u, few);
 //:if GATE_UP
   let sub_col = warp % (kCols / kSubCols) * 16u;
   let columns = columns_of(tile, sub_col + lane % 16u, kResults);
@@ -153,9 +149,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   var total_1 = Part();
 //:end
 {{SUMS}}
-//:if FEW
-  // A tile of no more than half its rows: the upper fragments are neither brought nor multiplied.
-  let few = tile.count <= kRows / 2u;
+  // Rows of the upper half are neither brought nor multiplied.
   for (var round = 0u; few && round < params.pitch; round += kRound * kStep) {
     for (var step = 0u; step < kRound; step++) {
       let k = round + step * kStep + piece * 8u;
@@ -167,10 +161,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
       workgroupBarrier();
 {{FEW_PRODUCTS}}
     }
-  }
-//:else
-  let few = false;
+//:if EXACT
+    total_0 = plus(total_0, drained(warp, lane, sum_0_0, sum_0_1));
+    sum_0_0 = Sum();
+    sum_0_1 = Sum();
 //:end
+  }
   for (var round = 0u; !few && round < params.pitch; round += kRound * kStep) {
     for (var step = 0u; step < kRound; step++) {
       let k = round + step * kStep + piece * 8u;
@@ -193,7 +189,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   }
 //:if EXACT
   store(sub_row, tile.count, lane, columns, total_0);
-  store(sub_row + 16u, tile.count, lane, columns, total_1);
+  if (!few) {
+    store(sub_row + 16u, tile.count, lane, columns, total_1);
+  }
 //:else
   store(sub_row, tile.count, lane, columns, drained(warp, lane, sum_0_0, sum_0_1));
   store(sub_row + 16u, tile.count, lane, columns, drained(warp, lane, sum_1_0, sum_1_1));
