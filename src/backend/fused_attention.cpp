@@ -126,6 +126,17 @@ void Backend::kv_write(const View& x, const View& slots, const View& cache) {
 }
 
 void Backend::rope_attention(const RopeAttentionArgs& args, const View& y) {
+  if (args.output) {
+    RopeAttentionArgs inner = args;
+    inner.output.reset();
+    const View context = scratch(*this, args.q.shape());
+    rope_attention(inner, context);
+    const Shape row{args.q.dim(0), args.q.dim(1) * args.q.dim(2)};
+    linear({fused::with_layout(context, Layout(row)), args.output->weight, args.output->bias,
+            args.output->residual},
+           y);
+    return;
+  }
   const auto rotate = [&](const View& x, const std::optional<View>& norm) {
     const View rotated = scratch(*this, x.shape());
     rope({x, args.cos, args.sin, args.positions, args.interleaved, norm, args.norm_eps}, rotated);

@@ -120,6 +120,13 @@ struct AttentionArgs {
   std::optional<RecentPages> recent = {};  ///< of Q8_0 caches
 };
 
+/// The projection that follows attention: y = residual + weight . x (+ bias).
+struct OutputProjection {
+  View weight;  ///< [rows, heads * dim], as in LinearArgs
+  std::optional<View> bias;
+  std::optional<View> residual;  ///< [tokens, rows], F32
+};
+
 /// New tokens through attention, as they come out of the projections: RMSNorm of each head of q and
 /// k if weights are given, rotary embedding, keys and values into the cache, then AttentionArgs'
 /// formula over the cache, which sees the new positions.
@@ -140,6 +147,8 @@ struct RopeAttentionArgs {
   /// interval (or the interval is empty).
   bool lone = false;
   std::optional<RecentPages> recent = {};  ///< as in AttentionArgs; written as well
+  /// If given, y is [tokens, rows], what this makes of the formula's result.
+  std::optional<OutputProjection> output = {};
 };
 
 /// Softmax over all experts in F32, the k largest (lower index first among equals), renormalised

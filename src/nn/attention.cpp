@@ -50,12 +50,13 @@ Tensor Attention::operator()(const Tensor& x,
     options.k_norm = k_norm->weight;
     options.norm_eps = q_norm->eps;
   }
-  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  const Tensor context =
-      rope_attention(query, key, value.reshape({step.tokens, kv_heads, head_dim}), rotary.cos(),
-                     rotary.sin(), step.positions, step.slots, cache.keys(layer),
-                     cache.values(layer), step.spans, step.pages, scale, step.max_span, options)
-          .reshape({step.tokens, heads * head_dim});
+  const auto attend = [&] {
+    const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+    return rope_attention(query, key, value.reshape({step.tokens, kv_heads, head_dim}),
+                          rotary.cos(), rotary.sin(), step.positions, step.slots, cache.keys(layer),
+                          cache.values(layer), step.spans, step.pages, scale, step.max_span,
+                          options);
+  };
   // What the op above makes on its way.
   const auto trace_heads = [&](std::pair<const char*, const char*> names, const Tensor& states,
                                const std::optional<RmsNorm>& head_norm) {
@@ -75,11 +76,14 @@ Tensor Attention::operator()(const Tensor& x,
   trace_heads({"q_norm", "q_rope"}, query, q_norm);
   trace_heads({"k_norm", "k_rope"}, key, k_norm);
   trace("v", value);
-  trace("attn_ctx", context);
-  if (trace.wants("attn")) {
+  if (trace.wants("attn_ctx") || trace.wants("attn")) {
+    const Tensor context = attend().reshape({step.tokens, heads * head_dim});
+    trace("attn_ctx", context);
     trace("attn", o(context));
+    return o(context, x);
   }
-  return o(context, x);
+  options.output = {o.weight, o.bias, x};
+  return attend();
 }
 
 }  // namespace candela::nn

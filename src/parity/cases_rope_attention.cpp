@@ -26,6 +26,7 @@ struct StepShape {
   bool norm = true;
   bool interleaved = false;
   bool recent = false;  ///< the page of the first new position, the one before and later ones
+  int64_t rows = 0;     ///< of the output projection that follows, if there is one
 
   int64_t tokens() const { return static_cast<int64_t>(olds.size()) * news; }
   int64_t longest() const { return *std::max_element(olds.begin(), olds.end()) + news; }
@@ -104,7 +105,9 @@ Hosts step_inputs(const StepShape& s, DType dtype) {
           normal({s.dim}, 5, DType::BF16),
           normal({s.dim}, 6),
           normal(recent, 7, DType::BF16),
-          normal(recent, 8, DType::BF16)};
+          normal(recent, 8, DType::BF16),
+          normal({s.rows, s.heads * s.dim}, 9, DType::BF16),
+          normal({s.tokens(), s.rows}, 10)};
 }
 
 /// The heads [first, first + count) of the stacked projections.
@@ -159,11 +162,15 @@ std::vector<Numbers> step_reference(const StepShape& s, const Hosts& in) {
     put(v_recent, value, s, parts.recent_slots);
   }
   const Host q = rotate(0, s.heads, in[5]);
-  const Numbers y = ref_paged_attention(
+  Numbers y = ref_paged_attention(
       q, joined(k_cache, k_recent), joined(v_cache, v_recent),
       numbers({s.tokens(), 3}, parts.spans),
       numbers({static_cast<int64_t>(s.olds.size()), s.max_pages()}, parts.joined_table(s.pages())),
       s.scale());
+  if (s.rows > 0) {
+    const Host x = numbers({s.tokens(), s.heads * s.dim}, y);
+    y = ref_linear(x, in[9], nullptr, &in[10]);
+  }
   if (!s.recent) {
     return {y, k_cache.values, v_cache.values};
   }
@@ -204,6 +211,9 @@ Tensors run_step(const StepShape& s, const Tensors& in) {
     options.q_norm = in[5];
     options.k_norm = in[6];
     options.norm_eps = 1e-6f;
+  }
+  if (s.rows > 0) {
+    options.output = {in[9], std::nullopt, in[10]};
   }
   Tensors caches{in[3], in[4]};
   if (s.recent) {
@@ -260,6 +270,29 @@ std::vector<StepShape> step_shapes() {
        .page = 64,
        .olds = {70},
        .interleaved = true},
+      {.what = "output",
+       .heads = 4,
+       .kv_heads = 2,
+       .dim = 32,
+       .page = 64,
+       .olds = {9, 30},
+       .rows = 24},
+      // One token's splits are joined inside the projection.
+      {.what = "joined",
+       .heads = 8,
+       .kv_heads = 2,
+       .dim = 32,
+       .page = 64,
+       .olds = {700},
+       .rows = 19},
+      {.what = "joined_short_of_max",
+       .heads = 6,
+       .kv_heads = 1,
+       .dim = 64,
+       .page = 64,
+       .olds = {77},
+       .max_span = 2048,
+       .rows = 64},
       {.what = "odd_head", .heads = 4, .kv_heads = 2, .dim = 18, .page = 7, .olds = {12}},
       {.what = "chunk",
        .heads = 4,

@@ -165,12 +165,19 @@ Tensor paged_attention(const Tensor& q,
 /// [tokens, 2] (first key, end) for each query. Returns [tokens, heads, dim].
 Tensor attention(
     const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& spans, float scale);
+/// The projection that follows attention: linear with this weight [rows, heads * dim].
+struct OutputTensors {
+  Tensor weight;
+  std::optional<Tensor> bias;      ///< [rows]
+  std::optional<Tensor> residual;  ///< [tokens, rows]
+};
 struct RopeAttentionOptions {
   bool interleaved = false;              ///< as in RopeOptions
   std::optional<Tensor> q_norm, k_norm;  ///< [dim]: per-head RMSNorm before the rotation
   float norm_eps = 0.0f;
   bool lone = false;  ///< each token is the only new one of its sequence, last of its span
   std::optional<RecentTensors> recent;
+  std::optional<OutputTensors> output;  ///< the result is [tokens, rows] then
 };
 /// Raw projections q [tokens, heads, dim], k and v [tokens, kv_heads, dim] of new tokens: rope,
 /// then kv_write in place at slots U32 [tokens], then paged_attention. See RopeAttentionArgs. The

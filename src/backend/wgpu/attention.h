@@ -2,10 +2,13 @@
 
 #include <cstdint>
 
+#include "backend/op_args.h"
 #include "backend/wgpu/rows.h"
 
 /// What the kernels of attention share on the host.
 namespace candela::wgpu {
+
+class WgpuBackend;
 
 /// Operands and params of attention_merge.
 struct MergeParams {
@@ -27,6 +30,18 @@ inline uint32_t offset_of(const View& view) {
 /// Whether every row of [a, b, c, dim] (of fewer axes likewise) begins at a multiple of `step`
 /// elements and has a multiple of them.
 bool rows_begin_at(const View& view, int64_t step);
+
+/// Splits that attention_output joins, at most.
+inline constexpr uint32_t kMostJoined = 4;
+/// Whether it takes this projection of one token's heads [1, heads, dim].
+bool can_join(const Limits& limits, const OutputProjection& output, const View& q, const View& y);
+/// y = the projection of what the `splits` of attention_step in `part` are together.
+void join_and_project(WgpuBackend& backend,
+                      const OutputProjection& output,
+                      const View& part,
+                      const View& q,
+                      uint32_t splits,
+                      const View& y);
 
 /// Of queries [tokens, heads, dim], equally many of each sequence, whose last ones see `max_span`
 /// keys.

@@ -35,6 +35,10 @@ constexpr int64_t kUnsplitKeys = 512;
 constexpr uint64_t kWantedWorkgroups = 132;
 constexpr uint64_t kKeysASplit = 64;
 constexpr uint64_t kMostSplits = 32;
+/// Where the output projection joins the splits they cost less. With more keys a workgroup for all
+/// heads of a key, and many splits, is quicker.
+constexpr int64_t kKeysAJoinedSplit = 256;
+constexpr int64_t kMostJoinedKeys = 4096;
 
 Cut cut_of(
     uint32_t tokens, uint32_t kv_heads, uint32_t per_kv, uint32_t most_heads, int64_t max_span) {
@@ -74,8 +78,16 @@ bool cache_fits(const View& cache) {
          cache.layout.is_contiguous() && rows_begin_at(cache, step) && one_buffer({&cache});
 }
 
+/// The cut of one token's work whose splits the output projection joins: each head by itself, so
+/// that few splits fill the device.
+Cut joined_cut(int64_t max_span) {
+  const int64_t wanted = (max_span + kKeysAJoinedSplit - 1) / kKeysAJoinedSplit;
+  const auto splits = static_cast<uint32_t>(std::min<int64_t>(wanted, kMostJoined));
+  return {1, max_span <= kMostJoinedKeys ? splits : 1};
+}
+
 /// Whether attention_step takes these operands; others go the long way.
-bool step_takes(const RopeAttentionArgs& args, const View& y, const Limits& limits) {
+bool step_takes(const RopeAttentionArgs& args, const Limits& limits) {
   const int64_t dim = args.q.dim(2);
   if (!args.lone || !one_subgroup_size(limits) || dim > 256 ||
       lanes_for(dim) > limits.subgroup_min || dim % (args.interleaved ? 8 : 16) != 0 ||
@@ -102,8 +114,7 @@ bool step_takes(const RopeAttentionArgs& args, const View& y, const Limits& limi
          args.cos.layout.offset % 4 == 0 && args.sin.layout.offset % 4 == 0 &&
          one_buffer({&args.positions, &args.slots, &recent_slots, &args.spans, &args.pages}) &&
          cache_fits(args.k_cache) && cache_fits(args.v_cache) &&
-         args.k_cache.dtype == args.v_cache.dtype && args.k_cache.storage != args.v_cache.storage &&
-         y.dtype == DType::F32 && last_gapless(y) && one_buffer({&y});
+         args.k_cache.dtype == args.v_cache.dtype && args.k_cache.storage != args.v_cache.storage;
 }
 
 StepParams step_params(const RopeAttentionArgs& args, const Cut& cut) {
@@ -145,22 +156,7 @@ StepParams step_params(const RopeAttentionArgs& args, const Cut& cut) {
   return p;
 }
 
-}  // namespace
-
-void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
-  if (!step_takes(args, y, limits())) {
-    return Backend::rope_attention(args, y);
-  }
-  if (y.elements() == 0) {
-    return;
-  }
-  const auto tokens = narrow_u32(args.q.dim(0), "tokens");
-  const auto kv_heads = narrow_u32(args.k.dim(1), "key/value heads");
-  const uint32_t per_kv = narrow_u32(args.q.dim(1), "heads") / kv_heads;
-  // A team more than heads: it makes the key.
-  const uint32_t lanes = lanes_for(args.q.dim(2));
-  const Cut cut = cut_of(tokens, kv_heads, per_kv, lanes == 32 ? 4 : 8, args.max_span);
-  StepParams p = step_params(args, cut);
+KernelId step_kernel(const RopeAttentionArgs& args, const Cut& cut, bool software) {
   KernelId kernel{"attention_step"};
   const bool vec4 = args.k_cache.dtype != DType::Q8_0;
   define_weight(kernel, args.k_cache.dtype, vec4);
@@ -170,13 +166,22 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
     kernel.defines.emplace_back("RECENT");
   }
   kernel.substitutions.emplace_back("HEADS", std::to_string(cut.heads));
-  kernel.substitutions.emplace_back("LANES", std::to_string(lanes));
+  kernel.substitutions.emplace_back("LANES", std::to_string(lanes_for(args.q.dim(2))));
   // Keys in flight hide the memory's latency; a software driver only compiles longer.
-  kernel.substitutions.emplace_back("AHEAD", limits().software ? "1" : cut.heads > 4 ? "3" : "4");
-  View part = y;
+  kernel.substitutions.emplace_back("AHEAD", software ? "1" : cut.heads > 4 ? "3" : "4");
   if (cut.splits > 1) {
     kernel.defines.emplace_back("SPLIT");
-    part = temporary(*this, Shape{args.q.dim(0), args.q.dim(1), cut.splits, args.q.dim(2) + 2});
+  }
+  return kernel;
+}
+
+/// Runs attention_step into y [tokens, heads, dim], or its splits into scratch memory.
+View run_step(WgpuBackend& backend, const RopeAttentionArgs& args, const Cut& cut, const View& y) {
+  StepParams p = step_params(args, cut);
+  KernelId kernel = step_kernel(args, cut, backend.limits().software);
+  View part = y;
+  if (cut.splits > 1) {
+    part = temporary(backend, Shape{args.q.dim(0), args.q.dim(1), cut.splits, args.q.dim(2) + 2});
   } else {
     p.y_token = stride_of(y, 0);
     p.y_head = stride_of(y, 1);
@@ -186,8 +191,8 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
                                 whole_in(args.cos),      whole_out(args.k_cache),
                                 whole_out(args.v_cache), whole_out(part)};
   if (args.q_norm && args.k_norm) {
-    const View q_norm = dense(*this, *args.q_norm);
-    const View k_norm = dense(*this, *args.k_norm);
+    const View q_norm = dense(backend, *args.q_norm);
+    const View k_norm = dense(backend, *args.k_norm);
     kernel.defines.emplace_back("WITH_NORM");
     p.q_norm_offset = offset_of(q_norm);
     p.q_norm_kind = real_kind(q_norm.dtype, "rope_attention");
@@ -196,14 +201,43 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
     operands.push_back(whole_in(q_norm));
     operands.push_back(whole_in(k_norm));
   }
-  const uint64_t chunks = (per_kv + cut.heads - 1) / cut.heads;
-  stream_->dispatch_bytes(kernel, grid_for(uint64_t{tokens} * kv_heads * chunks * cut.splits),
-                          std::as_bytes(std::span(&p, 1)), operands,
-                          attention_work(args.q, args.k_cache, args.q.dim(0), args.max_span));
+  const uint64_t chunks = (p.heads / p.kv_heads + cut.heads - 1) / cut.heads;
+  backend.stream().dispatch_bytes(
+      kernel, grid_for(uint64_t{p.tokens} * p.kv_heads * chunks * cut.splits),
+      std::as_bytes(std::span(&p, 1)), operands,
+      attention_work(args.q, args.k_cache, args.q.dim(0), args.max_span));
+  return part;
+}
+
+}  // namespace
+
+void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
+  const bool takes = step_takes(args, limits());
+  if (y.elements() == 0 && takes) {
+    return;
+  }
+  if (takes && args.output && can_join(limits(), *args.output, args.q, y)) {
+    if (const Cut cut = joined_cut(args.max_span); cut.splits > 1) {
+      const View part = run_step(*this, args, cut, y);
+      return join_and_project(*this, *args.output, part, args.q, cut.splits, y);
+    }
+  }
+  if (!takes || args.output || y.dtype != DType::F32 || !last_gapless(y) || !one_buffer({&y})) {
+    return Backend::rope_attention(args, y);
+  }
+  const auto tokens = narrow_u32(args.q.dim(0), "tokens");
+  const auto heads = narrow_u32(args.q.dim(1), "heads");
+  const auto kv_heads = narrow_u32(args.k.dim(1), "key/value heads");
+  // A team more than heads: it makes the key.
+  const uint32_t most_heads = lanes_for(args.q.dim(2)) == 32 ? 4 : 8;
+  const Cut cut = cut_of(tokens, kv_heads, heads / kv_heads, most_heads, args.max_span);
+  const View part = run_step(*this, args, cut, y);
   if (cut.splits > 1) {
-    const MergeParams merge{p.tokens,   p.heads,      p.dim,           p.splits,
-                            p.y_offset, offset_of(y), stride_of(y, 0), stride_of(y, 1)};
-    stream_->dispatch({"attention_merge"}, grid_for(uint64_t{p.tokens} * p.heads), merge,
+    const MergeParams merge{
+        tokens,          heads,           narrow_u32(args.q.dim(2), "the head size"),
+        cut.splits,      offset_of(part), offset_of(y),
+        stride_of(y, 0), stride_of(y, 1)};
+    stream_->dispatch({"attention_merge"}, grid_for(uint64_t{tokens} * heads), merge,
                       {whole_in(part), whole_out(y)});
   }
 }

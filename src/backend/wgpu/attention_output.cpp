@@ -1,0 +1,68 @@
+#include <algorithm>
+#include <string>
+
+#include "backend/wgpu/attention.h"
+#include "backend/wgpu/wgpu_backend.h"
+
+namespace candela::wgpu {
+namespace {
+
+/// Rows of the weight that a workgroup makes: few enough to fill a large GPU, and many enough to
+/// join the splits rarely.
+constexpr uint32_t kRows = 4;
+constexpr uint32_t kThreads = 256;
+
+struct OutputParams {
+  uint32_t heads, dim, cols, row_begin, row_count, w_start, w_stride;
+  uint32_t part_offset, residual_offset, y_offset;
+};
+
+}  // namespace
+
+bool can_join(const Limits& limits, const OutputProjection& output, const View& q, const View& y) {
+  const auto is_row = [](const View& view) {
+    return view.dtype == DType::F32 && view.layout.is_contiguous() && !view.storage->is_segmented();
+  };
+  return q.dim(0) == 1 && q.dim(1) <= kThreads && q.dim(2) % 8 == 0 && use_subgroups(limits) &&
+         !output.bias && output.residual && is_row(*output.residual) && is_row(y) &&
+         weight_rows(output.weight, "attention").vec4;
+}
+
+void join_and_project(WgpuBackend& backend,
+                      const OutputProjection& output,
+                      const View& part,
+                      const View& q,
+                      uint32_t splits,
+                      const View& y) {
+  const Weight weight = weight_rows(output.weight, "attention");
+  KernelId kernel{"attention_output"};
+  define_weight(kernel, weight.dtype, true);
+  kernel.defines.emplace_back("SUBGROUPS");
+  kernel.substitutions.emplace_back("SPLITS", std::to_string(splits));
+  kernel.substitutions.emplace_back("ROWS", std::to_string(kRows));
+  define_round(kernel, weight.cols, kThreads, 8);
+  define_sizes(kernel, has_fixed_sizes(weight),
+               {{"COLS", "params.cols", weight.cols},
+                {"ROW_COUNT", "params.row_count", weight.rows},
+                {"W_START", "params.w_start", 0},
+                {"W_STRIDE", "params.w_stride", weight.stride}});
+  OutputParams params{};
+  params.heads = narrow_u32(q.dim(1), "heads");
+  params.dim = narrow_u32(q.dim(2), "the head size");
+  params.cols = weight.cols;
+  params.w_stride = weight.stride;
+  params.part_offset = offset_of(part);
+  params.residual_offset = offset_of(*output.residual);
+  params.y_offset = offset_of(y);
+  for (const WeightPiece& piece : weight.pieces) {
+    params.row_begin = piece.begin;
+    params.row_count = piece.end - piece.begin;
+    params.w_start = piece.start;
+    backend.stream().dispatch(kernel, grid_for((params.row_count + kRows - 1) / kRows), params,
+                              {whole_in(part), in(output.weight, piece.segment), whole_out(y),
+                               whole_in(*output.residual)},
+                              product_work(1, weight, piece));
+  }
+}
+
+}  // namespace candela::wgpu
