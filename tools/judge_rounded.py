@@ -4,9 +4,10 @@
 
 Named cases keep their greedy tokens, and in the nearest of them the logits stay within a quarter of
 `bf16_dev`, which is how far a model whose every op is rounded to BF16 is off. Cases that are not named
-have choices between two experts or two tokens that such rounding turns over; in a long one some rows
-may turn. Its logits while it decodes are judged as well: only there a Q8_0 cache has pages that are old
-enough to be blocks.
+have choices between two experts or two tokens that such rounding turns over. In a long one some rows
+may be further off, by no more than `bf16_dev`: of a prompt of 800 tokens some change an expert. Its logits
+while it decodes are judged as well, because only there a Q8_0 cache has pages old enough to be blocks;
+their eight bits put two of twelve rows beyond the quarter without any other expert.
 Uses the goldens that CANDELA_ORACLE names, else the
 project's slim ones.
 """
@@ -31,14 +32,14 @@ LONG = "text.long"
 SHARE = 0.25
 
 
-def none_turned(*cases):
+def none_far(*cases):
     """Cases that have to be near in every row."""
     return dict.fromkeys(cases, 0)
 
 
-CACHED = none_turned("text.batch", "tiny_qwen3.basic", "tiny_qwen3.nothink", "tiny_qwen3_moe.basic",
+CACHED = none_far("text.batch", "tiny_qwen3.basic", "tiny_qwen3.nothink", "tiny_qwen3_moe.basic",
                      "tiny_qwen3_moe.nothink")
-# (arguments of trace, cases that keep their tokens, cases with near logits: rows that may turn)
+# (arguments of trace, cases that keep their tokens, cases with near logits: rows that may be further)
 CACHES = [
     (["--precision", "exact", "--kv-type", kind], ALL - {"tiny_qwen3_moe.batch"}, CACHED | {LONG: 2})
     for kind in ("bf16", "q8")
@@ -47,16 +48,16 @@ FAST = ["--precision", "fast", "--kv-type", "f32"]
 MODES = {
     # Activations as BF16, where the processor multiplies that.
     "cpu": [(FAST, ALL - {"text.batch"},
-             none_turned("text.basic", "text.eos", "text.batch", "tiny_qwen3.basic", "tiny_qwen3.raw",
+             none_far("text.basic", "text.eos", "text.batch", "tiny_qwen3.basic", "tiny_qwen3.raw",
                          "tiny_qwen3_moe.nothink")),
             *CACHES],
     # Activations as F16, where there are matrix cores.
-    "wgpu": [(FAST, ALL, none_turned(*(ALL - {LONG})) | {LONG: 1}), *CACHES],
+    "wgpu": [(FAST, ALL, none_far(*(ALL - {LONG})) | {LONG: 1}), *CACHES],
 }
 
 
-def faults(case, got, gold, keeps_tokens, may_turn):
-    """Clear texts of what is wrong with one case; may_turn: None where logits are not judged."""
+def faults(case, got, gold, keeps_tokens, may_be_far):
+    """Clear texts of what is wrong with one case; may_be_far: None where logits are not judged."""
     import numpy as np
     judged = {"logits", "last_logits"} | ({"greedy_logits"} if case["id"] == LONG else set())
     for entry in case["arrays"]:
@@ -64,12 +65,12 @@ def faults(case, got, gold, keeps_tokens, may_turn):
         if name == "greedy_tokens" and keeps_tokens:
             if not np.array_equal(got[key], gold[key]):
                 yield f"{key}: {got[key].tolist()} for {gold[key].tolist()}"
-        if name in judged and may_turn is not None:
-            off = np.abs(got[key].astype(float) - gold[key].astype(float)).max(-1)
-            far = int((~(off <= SHARE * entry["bf16_dev"])).sum())
-            if far > may_turn:
-                yield (f"{key}: {far} of {off.size} rows are off by more than {SHARE} x "
-                       f"{entry['bf16_dev']}, by {off.max():.3g} at most; {may_turn} may be")
+        if name in judged and may_be_far is not None:
+            off = np.abs(got[key].astype(float) - gold[key].astype(float)).max(-1) / entry["bf16_dev"]
+            far = int((~(off <= SHARE)).sum())
+            if far > may_be_far or not off.max() <= 1.0:
+                yield (f"{key}: {far} of {off.size} rows are off by more than {SHARE} of bf16_dev, the "
+                       f"worst by {off.max():.3g}; {may_be_far} may be, by no more than 1")
 
 
 def judge(program, device, mode, model, index, prefix):
