@@ -277,7 +277,14 @@ std::vector<StepShape> step_shapes() {
        .page = 64,
        .olds = {9, 30},
        .rows = 24},
-      // One token's splits are joined inside the projection.
+      // One token's splits, one or several, are joined inside the projection.
+      {.what = "joined_alone",
+       .heads = 8,
+       .kv_heads = 2,
+       .dim = 32,
+       .page = 64,
+       .olds = {20},
+       .rows = 19},
       {.what = "joined",
        .heads = 8,
        .kv_heads = 2,

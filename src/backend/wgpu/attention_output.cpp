@@ -7,9 +7,12 @@
 namespace candela::wgpu {
 namespace {
 
-/// Rows of the weight that a workgroup makes: few enough to fill a large GPU, and many enough to
-/// join the splits rarely.
-constexpr uint32_t kRows = 4;
+/// Rows of the weight that a workgroup makes: few, so that a large GPU is filled, and more where
+/// the splits that each workgroup joins are several.
+uint32_t rows_for(uint32_t splits) {
+  return splits == 1 ? 2 : 4;
+}
+
 constexpr uint32_t kThreads = 256;
 
 struct OutputParams {
@@ -35,11 +38,12 @@ void join_and_project(WgpuBackend& backend,
                       uint32_t splits,
                       const View& y) {
   const Weight weight = weight_rows(output.weight, "attention");
+  const uint32_t rows = rows_for(splits);
   KernelId kernel{"attention_output"};
   define_weight(kernel, weight.dtype, true);
   kernel.defines.emplace_back("SUBGROUPS");
   kernel.substitutions.emplace_back("SPLITS", std::to_string(splits));
-  kernel.substitutions.emplace_back("ROWS", std::to_string(kRows));
+  kernel.substitutions.emplace_back("ROWS", std::to_string(rows));
   define_round(kernel, weight.cols, kThreads, 8);
   define_sizes(kernel, has_fixed_sizes(weight),
                {{"COLS", "params.cols", weight.cols},
@@ -58,7 +62,7 @@ void join_and_project(WgpuBackend& backend,
     params.row_begin = piece.begin;
     params.row_count = piece.end - piece.begin;
     params.w_start = piece.start;
-    backend.stream().dispatch(kernel, grid_for((params.row_count + kRows - 1) / kRows), params,
+    backend.stream().dispatch(kernel, grid_for((params.row_count + rows - 1) / rows), params,
                               {whole_in(part), in(output.weight, piece.segment), whole_out(y),
                                whole_in(*output.residual)},
                               product_work(1, weight, piece));

@@ -82,8 +82,7 @@ bool cache_fits(const View& cache) {
 /// that few splits fill the device.
 Cut joined_cut(int64_t max_span) {
   const int64_t wanted = (max_span + kKeysAJoinedSplit - 1) / kKeysAJoinedSplit;
-  const auto splits = static_cast<uint32_t>(std::min<int64_t>(wanted, kMostJoined));
-  return {1, max_span <= kMostJoinedKeys ? splits : 1};
+  return {1, static_cast<uint32_t>(std::clamp<int64_t>(wanted, 1, kMostJoined))};
 }
 
 /// Whether attention_step takes these operands; others go the long way.
@@ -156,7 +155,7 @@ StepParams step_params(const RopeAttentionArgs& args, const Cut& cut) {
   return p;
 }
 
-KernelId step_kernel(const RopeAttentionArgs& args, const Cut& cut, bool software) {
+KernelId step_kernel(const RopeAttentionArgs& args, const Cut& cut, bool split, bool software) {
   KernelId kernel{"attention_step"};
   const bool vec4 = args.k_cache.dtype != DType::Q8_0;
   define_weight(kernel, args.k_cache.dtype, vec4);
@@ -169,22 +168,24 @@ KernelId step_kernel(const RopeAttentionArgs& args, const Cut& cut, bool softwar
   kernel.substitutions.emplace_back("LANES", std::to_string(lanes_for(args.q.dim(2))));
   // Keys in flight hide the memory's latency; a software driver only compiles longer.
   kernel.substitutions.emplace_back("AHEAD", software ? "1" : cut.heads > 4 ? "3" : "4");
-  if (cut.splits > 1) {
+  if (split) {
     kernel.defines.emplace_back("SPLIT");
   }
   return kernel;
 }
 
-/// Runs attention_step into y [tokens, heads, dim], or its splits into scratch memory.
-View run_step(WgpuBackend& backend, const RopeAttentionArgs& args, const Cut& cut, const View& y) {
+/// Runs attention_step into `y` [tokens, heads, dim] or, without it, its splits into scratch
+/// memory.
+View run_step(WgpuBackend& backend, const RopeAttentionArgs& args, const Cut& cut, const View* y) {
   StepParams p = step_params(args, cut);
-  KernelId kernel = step_kernel(args, cut, backend.limits().software);
-  View part = y;
-  if (cut.splits > 1) {
+  KernelId kernel = step_kernel(args, cut, y == nullptr, backend.limits().software);
+  View part;
+  if (y == nullptr) {
     part = temporary(backend, Shape{args.q.dim(0), args.q.dim(1), cut.splits, args.q.dim(2) + 2});
   } else {
-    p.y_token = stride_of(y, 0);
-    p.y_head = stride_of(y, 1);
+    part = *y;
+    p.y_token = stride_of(part, 0);
+    p.y_head = stride_of(part, 1);
   }
   p.y_offset = offset_of(part);
   std::vector<Operand> operands{whole_in(args.q),        whole_in(args.positions),
@@ -216,11 +217,11 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
   if (y.elements() == 0 && takes) {
     return;
   }
-  if (takes && args.output && can_join(limits(), *args.output, args.q, y)) {
-    if (const Cut cut = joined_cut(args.max_span); cut.splits > 1) {
-      const View part = run_step(*this, args, cut, y);
-      return join_and_project(*this, *args.output, part, args.q, cut.splits, y);
-    }
+  if (takes && args.output && args.max_span <= kMostJoinedKeys &&
+      can_join(limits(), *args.output, args.q, y)) {
+    const Cut cut = joined_cut(args.max_span);
+    const View part = run_step(*this, args, cut, nullptr);
+    return join_and_project(*this, *args.output, part, args.q, cut.splits, y);
   }
   if (!takes || args.output || y.dtype != DType::F32 || !last_gapless(y) || !one_buffer({&y})) {
     return Backend::rope_attention(args, y);
@@ -231,7 +232,7 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
   // A team more than heads: it makes the key.
   const uint32_t most_heads = lanes_for(args.q.dim(2)) == 32 ? 4 : 8;
   const Cut cut = cut_of(tokens, kv_heads, heads / kv_heads, most_heads, args.max_span);
-  const View part = run_step(*this, args, cut, y);
+  const View part = run_step(*this, args, cut, cut.splits == 1 ? &y : nullptr);
   if (cut.splits > 1) {
     const MergeParams merge{
         tokens,          heads,           narrow_u32(args.q.dim(2), "the head size"),
