@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -99,15 +100,26 @@ double read_rate(const std::vector<std::shared_ptr<const MappedFile>>& files) {
   return static_cast<double>(bytes) / watch.seconds();
 }
 
-/// Bytes a second of the way from host memory that is already filled to the device.
+/// Memory that is already filled.
+struct Filled final : HostMemory {
+  std::vector<std::byte> data;
+
+  explicit Filled(uint64_t bytes) : data(bytes) {}
+  void read(HostPiece from, std::byte* to) const override {
+    std::memcpy(to, from.data(), from.size());
+  }
+  bool has_whole_pages() const override { return false; }
+};
+
+/// Bytes a second of the way from filled host memory to where weights are put.
 double copy_rate(const Device& device) {
   const uint64_t block = UINT64_C(32) << 20;
-  const std::vector<std::byte> data(block);
+  const auto filled = std::make_shared<const Filled>(block);
   // Not adjacent, so that they stay pieces.
   const uint64_t count = device.limits().software ? 8 : 64;
-  const std::vector<HostPiece> pieces(count, HostPiece(data));
+  const std::vector<HostPiece> pieces(count, HostPiece(filled->data));
   const auto once = [&] {
-    const Imported made = device.backend().import_host(pieces, nullptr, 4096, 2, "copy probe");
+    const Imported made = device.backend().import_host(pieces, filled, 4096, 2, "copy probe");
     device.synchronize();
   };
   once();  // makes the staging buffers and touches the device's memory
@@ -195,7 +207,7 @@ int bench_load(const std::string& model, const Device& device, bool json, bool q
   const auto mapped = files_of(*files.weights);
   // The text part alone is loaded; what else is in the files is read only by the disk test.
   const WeightPlace place = device.backend().weight_place();
-  const double copy = place == WeightPlace::DeviceMemory ? copy_rate(device) : 0.0;
+  const double copy = place != WeightPlace::FilePages ? copy_rate(device) : 0.0;
   std::vector<LoadRow> rows;
   drop_from_cache(mapped);
   const double cold_disk = read_rate(mapped);

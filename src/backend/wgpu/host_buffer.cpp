@@ -24,14 +24,27 @@ uint64_t round_up(uint64_t bytes) {
   return (bytes + host_page() - 1) / host_page() * host_page();
 }
 
-/// Pages of memory of our own, zeroed when first touched.
+/// The huge pages of x86-64, and of ARM64 with pages of 4 KiB.
+constexpr uint64_t kHugePage = UINT64_C(2) << 20;
+
+/// Pages of memory of our own, zeroed when first touched: huge ones where the kernel has them,
+/// which takes a fraction of the time and spares the GPU's address translation.
 std::shared_ptr<std::byte> allocate_pages(uint64_t bytes, const std::string& label) {
-  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const bool huge = bytes >= kHugePage;
+  const uint64_t mapped = bytes + (huge ? kHugePage : 0);
+  void* memory =
+      ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
     fail(ErrorKind::OutOfMemory, Subject::Device,
          "{} bytes of host memory for the tensor {} cannot be allocated.", bytes, label);
   }
-  return {static_cast<std::byte*>(memory), [bytes](std::byte* p) { ::munmap(p, bytes); }};
+  auto* begin = static_cast<std::byte*>(memory);
+  std::byte* pages = begin;
+  if (huge) {
+    pages += (kHugePage - reinterpret_cast<uintptr_t>(memory) % kHugePage) % kHugePage;
+    ::madvise(pages, bytes, MADV_HUGEPAGE);  // a kernel without them goes on with small ones
+  }
+  return {pages, [begin, mapped](std::byte*) { ::munmap(begin, mapped); }};
 }
 
 }  // namespace
