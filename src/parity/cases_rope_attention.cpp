@@ -270,6 +270,27 @@ std::vector<StepShape> step_shapes() {
        .page = 64,
        .olds = {70},
        .interleaved = true},
+      {.what = "odd_head", .heads = 4, .kv_heads = 2, .dim = 18, .page = 7, .olds = {12}},
+      {.what = "chunk",
+       .heads = 4,
+       .kv_heads = 2,
+       .dim = 32,
+       .page = 16,
+       .olds = {9, 30},
+       .news = 3},
+      {.what = "prompt",
+       .heads = 8,
+       .kv_heads = 1,
+       .dim = 32,
+       .page = 64,
+       .olds = {0, 70},
+       .news = 21},
+  };
+}
+
+/// With an output projection.
+std::vector<StepShape> output_shapes() {
+  return {
       {.what = "output",
        .heads = 4,
        .kv_heads = 2,
@@ -300,21 +321,6 @@ std::vector<StepShape> step_shapes() {
        .olds = {77},
        .max_span = 2048,
        .rows = 64},
-      {.what = "odd_head", .heads = 4, .kv_heads = 2, .dim = 18, .page = 7, .olds = {12}},
-      {.what = "chunk",
-       .heads = 4,
-       .kv_heads = 2,
-       .dim = 32,
-       .page = 16,
-       .olds = {9, 30},
-       .news = 3},
-      {.what = "prompt",
-       .heads = 8,
-       .kv_heads = 1,
-       .dim = 32,
-       .page = 64,
-       .olds = {0, 70},
-       .news = 21},
   };
 }
 
@@ -341,6 +347,9 @@ void add_rope_attention(Table& table) {
   const auto is = [](const StepShape& s, std::initializer_list<std::string_view> names) {
     return std::ranges::find(names, s.what) != names.end();
   };
+  for (const StepShape& s : output_shapes()) {
+    table.push_back(step_case(s, DType::BF16));
+  }
   for (StepShape s : step_shapes()) {
     table.push_back(step_case(s, DType::BF16));
     // The types differ only in how the cache is read and written.

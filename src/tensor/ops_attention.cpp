@@ -73,6 +73,15 @@ void require_table(const Call& call, const Tensor& q, const Tensor& spans, const
   call.require_rank(pages, 2);
 }
 
+std::optional<View> head_norm(const Call& call, const std::optional<Tensor>& weight, int64_t dim) {
+  if (!weight) {
+    return std::nullopt;
+  }
+  call.require_float(*weight);
+  call.require_shape(*weight, Shape{dim});
+  return weight->contiguous().view();
+}
+
 /// @param result  of attention, [tokens, heads, dim]
 std::optional<OutputProjection> output_projection(const Call& call,
                                                   const std::optional<OutputTensors>& output,
@@ -249,18 +258,12 @@ Tensor rope_attention(const Tensor& q,
   args.sin = as_f32(call, sin).contiguous().view();
   args.positions = positions.contiguous().view();
   args.interleaved = options.interleaved;
-  if (options.q_norm.has_value() != options.k_norm.has_value()) {
+  args.q_norm = head_norm(call, options.q_norm, q.dim(2));
+  args.k_norm = head_norm(call, options.k_norm, q.dim(2));
+  if (args.q_norm.has_value() != args.k_norm.has_value()) {
     call.invalid("one of the two norm weights is missing");
   }
-  if (options.q_norm) {
-    for (const Tensor* norm : {&q_norm, &k_norm}) {
-      call.require_float(*norm);
-      call.require_shape(*norm, Shape{q.dim(2)});
-    }
-    args.q_norm = q_norm.contiguous().view();
-    args.k_norm = k_norm.contiguous().view();
-    args.norm_eps = options.norm_eps;
-  }
+  args.norm_eps = options.norm_eps;
   args.slots = slots.contiguous().view();
   args.k_cache = k_cache.view();
   args.v_cache = v_cache.view();

@@ -33,11 +33,16 @@ bool rows_begin_at(const View& view, int64_t step);
 
 /// Splits that attention_output joins, at most.
 inline constexpr uint32_t kMostJoined = 4;
-/// Whether it takes this projection of one token's heads [1, heads, dim].
-bool can_join(const Limits& limits, const OutputProjection& output, const View& q, const View& y);
-/// y = the projection of what the `splits` of attention_step in `part` are together.
+/// Whether it takes this projection, with this residual, of one token's heads [1, heads, dim].
+bool can_join(const Limits& limits,
+              const OutputProjection& output,
+              const View& residual,
+              const View& q,
+              const View& y);
+/// y = residual + weight . what the `splits` of attention_step in `part` are together.
 void join_and_project(WgpuBackend& backend,
-                      const OutputProjection& output,
+                      const View& weight,
+                      const View& residual,
                       const View& part,
                       const View& q,
                       uint32_t splits,

@@ -217,11 +217,12 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
   if (y.elements() == 0 && takes) {
     return;
   }
-  if (takes && args.output && args.max_span <= kMostJoinedKeys &&
-      can_join(limits(), *args.output, args.q, y)) {
+  if (takes && args.output && args.output->residual && args.max_span <= kMostJoinedKeys &&
+      can_join(limits(), *args.output, *args.output->residual, args.q, y)) {
     const Cut cut = joined_cut(args.max_span);
     const View part = run_step(*this, args, cut, nullptr);
-    return join_and_project(*this, *args.output, part, args.q, cut.splits, y);
+    return join_and_project(*this, args.output->weight, *args.output->residual, part, args.q,
+                            cut.splits, y);
   }
   if (!takes || args.output || y.dtype != DType::F32 || !last_gapless(y) || !one_buffer({&y})) {
     return Backend::rope_attention(args, y);

@@ -133,9 +133,8 @@ MoePlan moe_plan(const MoeRun& run, WgpuBackend& backend, const MoeCut& cut) {
   }
   const uint32_t order = 1 + 3 * tiles;
   const uint32_t grids = order + run.pairs;
-  const uint32_t wide_blocks = narrow_u32(moe_blocks(run.inner, cut.wide_rows), "rows of experts");
-  const uint32_t narrow_blocks =
-      narrow_u32(moe_blocks(run.hidden, cut.narrow_rows), "rows of experts");
+  const auto wide_blocks = static_cast<uint32_t>(moe_blocks(run.inner, cut.wide_rows));
+  const auto narrow_blocks = static_cast<uint32_t>(moe_blocks(run.hidden, cut.narrow_rows));
   MoePlan plan;
   plan.view = temporary(backend, Shape{int64_t{grids} + 6}, DType::U32);
   plan.order_offset = moe_offset(plan.view) + order;
