@@ -215,7 +215,8 @@ std::map<std::string, Axes> matrix_kernels() {
       {"linear_tile", {weights(), flag("X_VEC4"), linear_extras()}},
       {"linear_matrix",
        {matrix_tiles(), matrix_weights(), {{{}}, {{"TAIL", "SPLIT", "SLICED"}}}, flag("Y_VEC4")}},
-      {"matrix_terms", {flag("TWO_TERMS"), flag("WITH_NORM")}},
+      {"matrix_terms",
+       {flag("TWO_TERMS"), flag("WITH_NORM"), flag("X_VEC4"), flag("WHOLE"), {{{"SUBGROUPS"}}}}},
       {"matrix_exponents", {}},
       {"matrix_merge", {extras(2)}},
       {"conv", {flag("BIAS"), texts("W_KIND", {"0", "1", "2"})}},
@@ -224,7 +225,7 @@ std::map<std::string, Axes> matrix_kernels() {
       {"softmax", {}},
       {"rms_norm", {}},
       {"layer_norm", {}},
-      {"rope", {flag("WITH_NORM")}},
+      {"rope", {flag("WITH_NORM"), flag("SUBGROUPS")}},
   };
 }
 
@@ -325,7 +326,7 @@ std::map<std::string, Axes> attention_and_moe_kernels() {
       {"moe_tile",
        {weights(), x_types(), {{{"GATE_UP"}, {{"PIECES", "320"}}}, {{}, {{"PIECES", "192"}}}}}},
       {"moe_matrix", {moe_matrix_variants()}},
-      {"moe_combine", {flag("HAS_RESIDUAL")}},
+      {"moe_combine", {flag("HAS_RESIDUAL"), texts("VALUE", {"f32", "vec4<f32>"})}},
   };
 }
 

@@ -15,6 +15,9 @@ namespace {
 
 constexpr uint32_t kTileRowBytes = (kMatrixStep + 8) * 2;
 
+/// So many rows fill a large GPU with one subgroup each; fewer get a workgroup each.
+constexpr uint32_t kRowsBySubgroup = 2048;
+
 struct TermsParams {
   uint32_t rows, cols, x_offset, x_stride, pitch, padded_rows, norm_offset, norm_kind;
   float eps;
@@ -140,9 +143,16 @@ MatrixTerms matrix_terms(WgpuBackend& backend,
   made.pitch = (rows.cols + kMatrixStep - 1) / kMatrixStep * kMatrixStep;
   made.padded_rows = (rows.rows + kLargestTileRows - 1) / kLargestTileRows * kLargestTileRows;
   made.values = temporary(backend, {terms, made.padded_rows, made.pitch}, DType::F16);
-  KernelId kernel{"matrix_terms"};
+  KernelId kernel{"matrix_terms", {"SUBGROUPS"}};
   if (terms == 2) {
     kernel.defines.emplace_back("TWO_TERMS");
+  }
+  if (rows.vec4()) {
+    kernel.defines.emplace_back("X_VEC4");
+  }
+  const bool whole = rows.rows < kRowsBySubgroup;
+  if (whole) {
+    kernel.defines.emplace_back("WHOLE");
   }
   TermsParams params{rows.rows,        rows.cols, rows.offset, rows.stride, made.pitch,
                      made.padded_rows, 0,         0,           0.0f};
@@ -154,7 +164,8 @@ MatrixTerms matrix_terms(WgpuBackend& backend,
     params.eps = norm->eps;
     operands.push_back(whole_in(norm->weight));
   }
-  backend.stream().dispatch_bytes(kernel, grid_for(rows.rows), std::as_bytes(std::span(&params, 1)),
+  const uint64_t groups = whole ? rows.rows : (uint64_t{rows.rows} + 7) / 8;
+  backend.stream().dispatch_bytes(kernel, grid_for(groups), std::as_bytes(std::span(&params, 1)),
                                   operands);
   return made;
 }

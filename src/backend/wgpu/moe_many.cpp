@@ -177,13 +177,22 @@ std::vector<MoeBoth> moe_both(const Weight& gate, const Weight& up) {
 }
 
 void moe_combine(const MoeRun& run, const View& part, const View& y) {
+  const bool by_four = moe_vec4(part, run.hidden) && moe_vec4(y, run.hidden) &&
+                       (!run.residual || moe_vec4(*run.residual, run.hidden));
+  const uint32_t unit = by_four ? 4 : 1;
   KernelId kernel{"moe_combine"};
-  CombineParams params{run.tokens,    run.k, run.hidden, moe_offset(part), moe_offset(run.weights),
-                       moe_offset(y), 0};
-  const Grid grid = grid_for(moe_blocks(uint64_t{run.tokens} * run.hidden, 256));
+  kernel.substitutions.emplace_back("VALUE", by_four ? "vec4<f32>" : "f32");
+  CombineParams params{run.tokens,
+                       run.k,
+                       run.hidden / unit,
+                       moe_offset(part) / unit,
+                       moe_offset(run.weights),
+                       moe_offset(y) / unit,
+                       0};
+  const Grid grid = grid_for(moe_blocks(uint64_t{run.tokens} * params.hidden, 256));
   if (run.residual) {
     kernel.defines.emplace_back("HAS_RESIDUAL");
-    params.residual_offset = moe_offset(*run.residual);
+    params.residual_offset = moe_offset(*run.residual) / unit;
     run.stream.dispatch(
         kernel, grid, params,
         {whole_in(part), whole_in(run.weights), whole_out(y), whole_in(*run.residual)});

@@ -62,7 +62,13 @@ void WgpuBackend::rope(const RopeArgs& args, const View& y) {
     kernel.defines.emplace_back("WITH_NORM");
     operands.push_back(whole_in(weight));
   }
-  stream_->dispatch_bytes(kernel, grid_for(uint64_t{params.tokens} * params.heads),
+  uint64_t teams = 4;
+  if (use_subgroups(limits())) {
+    kernel.defines.emplace_back("SUBGROUPS");
+    teams = rows_a_workgroup(limits());
+  }
+  const uint64_t heads = uint64_t{params.tokens} * params.heads;
+  stream_->dispatch_bytes(kernel, grid_for((heads + teams - 1) / teams),
                           std::as_bytes(std::span(&params, 1)), operands);
   if (!direct) {
     copy(to, y);

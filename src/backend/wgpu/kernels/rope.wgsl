@@ -1,7 +1,8 @@
 // rope: optional RMSNorm of each head, then rotation of the pairs (i, i + half), or (2 i, 2 i + 1) with
 // `interleaved`, by row positions[t] of the tables cos and sin.
 // x: f32 [tokens, heads, dim]; cos, sin: f32 [positions, dim / 2]; weight: any float type (WITH_NORM).
-// One workgroup of 64 a (token, head). Shared: 256 B. Sums in F32.
+// A (token, head) is a subgroup's, without subgroups 64 threads'. Workgroup 256. Shared: 1 KiB without
+// subgroups. Sums in F32. Grid: linear.
 //:include common
 //:include reals
 
@@ -32,17 +33,46 @@ struct Params {
 //:if WITH_NORM
 @group(0) @binding(5) var<storage, read> weight: array<u32>;
 @group(0) @binding(6) var<uniform> params: Params;
-
-var<workgroup> partial: array<f32, 64>;
 //:else
 @group(0) @binding(5) var<uniform> params: Params;
 //:end
 
-@compute @workgroup_size(64)
+//:if SUBGROUPS
+fn total(part: f32, thread: u32, member: u32) -> f32 {
+  return subgroupAdd(part);
+}
+//:else
+var<workgroup> partial: array<f32, 256>;
+
+fn total(part: f32, thread: u32, member: u32) -> f32 {
+  partial[thread] = part;
+  for (var step = 32u; step > 0u; step /= 2u) {
+    workgroupBarrier();
+    if (member < step) {
+      partial[thread] += partial[thread + step];
+    }
+  }
+  workgroupBarrier();
+  return partial[thread - member];
+}
+//:end
+
+@compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>,
         @builtin(num_workgroups) groups: vec3<u32>,
+//:if SUBGROUPS
+        @builtin(subgroup_id) warp: u32,
+        @builtin(subgroup_size) lanes: u32,
+        @builtin(subgroup_invocation_id) member: u32) {
+  let team = warp;
+  let thread = warp * lanes + member;
+//:else
         @builtin(local_invocation_index) thread: u32) {
-  let number = workgroup_index(group, groups);
+  const lanes = 64u;
+  let team = thread / lanes;
+  let member = thread % lanes;
+//:end
+  let number = workgroup_index(group, groups) * (256u / lanes) + team;
   let index = min(number, params.tokens * params.heads - 1u);
   let token = index / params.heads;
   let head = index % params.heads;
@@ -51,22 +81,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   var scale = 1.0;
 //:if WITH_NORM
   var sum = 0.0;
-  for (var d = thread; d < params.dim; d += 64u) {
+  for (var d = member; d < params.dim; d += lanes) {
     sum += x[source + d] * x[source + d];
   }
-  partial[thread] = sum;
-  for (var step = 32u; step > 0u; step /= 2u) {
-    workgroupBarrier();
-    if (thread < step) {
-      partial[thread] += partial[thread + step];
-    }
-  }
-  workgroupBarrier();
-  scale = 1.0 / sqrt(partial[0] / f32(params.dim) + params.eps);
+  scale = 1.0 / sqrt(total(sum, thread, member) / f32(params.dim) + params.eps);
 //:end
   let half_dim = params.dim / 2u;
   let row = positions[params.positions_offset + token] * half_dim;
-  for (var i = thread; i < half_dim; i += 64u) {
+  for (var i = member; i < half_dim; i += lanes) {
     let first = select(i, 2u * i, params.interleaved != 0u);
     let second = select(i + half_dim, 2u * i + 1u, params.interleaved != 0u);
     var a = x[source + first] * scale;
