@@ -195,7 +195,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
 //:else
   store(sub_row, tile.count, lane, columns, drained(warp, lane, sum_0_0, sum_0_1));
   store(sub_row + 16u, tile.count, lane, columns, drained(warp, lane, sum_1_0, sum_1_1));
-  store(sub_row + 32u, tile.count, lane, columns, drained(warp, lane, sum_2_0, sum_2_1));
-  store(sub_row + 48u, tile.count, lane, columns, drained(warp, lane, sum_3_0, sum_3_1));
+  if (!few) {
+    store(sub_row + 32u, tile.count, lane, columns, drained(warp, lane, sum_2_0, sum_2_1));
+    store(sub_row + 48u, tile.count, lane, columns, drained(warp, lane, sum_3_0, sum_3_1));
+  }
 //:end
 }
