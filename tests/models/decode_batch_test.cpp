@@ -159,6 +159,23 @@ TEST(DecodeBatch, ASequenceDoesNotDependOnItsNeighbours) {
   }
 }
 
+TEST(DecodeBatch, LogitsOfASequenceAreTheSameBitsWhateverItsNeighboursAre) {
+  const auto logits = [](size_t own, size_t neighbour) {
+    const size_t lengths[] = {own, neighbour};
+    Session session(wgpu_device(), lengths);
+    const uint32_t next[] = {7, static_cast<uint32_t>(neighbour)};
+    const nn::StepRow rows[] = {{&session.sequences[0], {&next[0], 1}, false},
+                                {&session.sequences[1], {&next[1], 1}, false}};
+    std::vector<float> all = session.model->text.forward(rows, session.cache).to_vec<float>();
+    all.resize(all.size() / 2);
+    return all;
+  };
+  const std::vector<float> expected = logits(40, 40);
+  EXPECT_EQ(logits(40, 250), expected);
+  EXPECT_EQ(logits(40, 700), expected) << "whose keys are split";
+  EXPECT_EQ(logits(600, 900), logits(600, 20)) << "both are, into different numbers";
+}
+
 /// Ten steps of two sequences, drawn on the device or from logits on the host.
 std::vector<Ids> drawn(const Device& device, bool on_device, const nn::SamplingOptions& options) {
   const size_t lengths[] = {7, 20};

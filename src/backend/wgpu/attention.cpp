@@ -15,7 +15,7 @@ struct DecodeParams {
   uint32_t k_offset, k_page, k_head, k_slot;
   uint32_t v_offset, v_page, v_head, v_slot;
   uint32_t spans_offset, pages_offset, y_offset, y_token, y_head;
-  uint32_t k_recent, v_recent;
+  uint32_t k_recent, v_recent, unsplit_keys, split_keys;
 };
 
 struct KvWriteParams {
@@ -73,6 +73,7 @@ DecodeParams decode_params(const AttentionArgs& args,
   p.kv_heads = narrow_u32(args.k_cache.dim(1), "key/value heads");
   p.dim = narrow_u32(q.dim(2), "the head size");
   p.splits = 1;
+  p.split_keys = kKeysASplit;
   p.page = narrow_u32(args.k_cache.dim(2), "the page size");
   p.max_pages = narrow_u32(pages.dim(1), "pages of a sequence");
   p.scale = args.scale;

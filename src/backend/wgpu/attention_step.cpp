@@ -16,24 +16,26 @@ struct StepParams {
   uint32_t k_cache_offset, v_cache_offset;
   uint32_t q_norm_offset, q_norm_kind, k_norm_offset, k_norm_kind;
   uint32_t y_offset, y_token, y_head;
-  uint32_t recent_slots_offset, k_recent, v_recent;
+  uint32_t recent_slots_offset, k_recent, v_recent, unsplit_keys, split_keys;
 };
 
 /// How the work of a step is cut: by tokens and the bound of their intervals alone, so that a
-/// recorded dispatch stays right while the context grows.
+/// recorded dispatch stays right while the context grows. A sequence uses as many of the splits as
+/// its own length says (attention_split.wgsl).
 struct Cut {
   uint32_t heads = 1;  ///< query heads that share the load of a key
   uint32_t splits = 1;
+  uint32_t unsplit_keys = 0, split_keys = 1;
 };
 
 /// Of attention_step, at most.
 constexpr uint32_t kWorkgroupBytes = 18 * 1024;
 
 /// Up to this many keys one workgroup is quicker than several and a merge.
-constexpr int64_t kUnsplitKeys = 512;
+constexpr uint32_t kUnsplitKeys = 512;
 /// One a core of a large GPU: more only wait for each other, and cost the merge.
 constexpr uint64_t kWantedWorkgroups = 132;
-constexpr uint64_t kKeysASplit = 64;
+constexpr uint32_t kKeysASplit = 64;
 constexpr uint64_t kMostSplits = 32;
 /// Where the output projection joins the splits they cost less. With more keys a workgroup for all
 /// heads of a key, and many splits, is quicker.
@@ -42,7 +44,7 @@ constexpr int64_t kMostJoinedKeys = 4096;
 
 Cut cut_of(
     uint32_t tokens, uint32_t kv_heads, uint32_t per_kv, uint32_t most_heads, int64_t max_span) {
-  Cut cut;
+  Cut cut{1, 1, kUnsplitKeys, kKeysASplit};
   while (cut.heads < per_kv && cut.heads < most_heads) {
     cut.heads *= 2;
   }
@@ -50,7 +52,7 @@ Cut cut_of(
     return uint64_t{tokens} * kv_heads * ((per_kv + cut.heads - 1) / cut.heads);
   };
   if (max_span > kUnsplitKeys) {
-    const auto useful = static_cast<uint64_t>(max_span) / kKeysASplit;
+    const uint64_t useful = (static_cast<uint64_t>(max_span) + kKeysASplit - 1) / kKeysASplit;
     cut.splits = static_cast<uint32_t>(
         std::clamp<uint64_t>(std::min(kWantedWorkgroups / groups(), useful), 1, kMostSplits));
   }
@@ -123,6 +125,8 @@ StepParams step_params(const RopeAttentionArgs& args, const Cut& cut) {
   p.kv_heads = narrow_u32(args.k.dim(1), "key/value heads");
   p.dim = narrow_u32(args.q.dim(2), "the head size");
   p.splits = cut.splits;
+  p.unsplit_keys = cut.unsplit_keys;
+  p.split_keys = cut.split_keys;
   p.page_shift =
       static_cast<uint32_t>(std::countr_zero(static_cast<uint64_t>(args.k_cache.dim(2))));
   p.cache_pages = narrow_u32(args.k_cache.dim(0), "pages");
@@ -166,8 +170,10 @@ KernelId step_kernel(const RopeAttentionArgs& args, const Cut& cut, bool split, 
   }
   kernel.substitutions.emplace_back("HEADS", std::to_string(cut.heads));
   kernel.substitutions.emplace_back("LANES", std::to_string(lanes_for(args.q.dim(2))));
-  // Keys in flight hide the memory's latency; a software driver only compiles longer.
-  kernel.substitutions.emplace_back("AHEAD", software ? "1" : cut.heads > 4 ? "3" : "4");
+  // Keys in flight hide the memory's latency; a software driver only compiles longer. They decide
+  // how sums are rounded, so sequences that have neighbours always have as many.
+  const bool three = cut.heads > 4 || args.q.dim(0) > 1;
+  kernel.substitutions.emplace_back("AHEAD", software ? "1" : three ? "3" : "4");
   if (split) {
     kernel.defines.emplace_back("SPLIT");
   }

@@ -37,6 +37,8 @@ struct Params {
   y_head: u32,
   k_recent: u32,     // of cache_rows
   v_recent: u32,
+  unsplit_keys: u32, // of attention_split
+  split_keys: u32,
 }
 
 @group(0) @binding(0) var<storage, read> q: array<f32>;
@@ -58,6 +60,7 @@ fn {{W_READ}}(which: u32, i: u32) -> {{W_TYPE}} {
 
 //:include cache_rows
 //:include value_pair
+//:include attention_split
 
 const kHeads = {{HEADS}}u;
 const kKeys = 32u;
@@ -102,9 +105,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let last = max(first, spans[span + 1u]);
   let page_row = params.pages_offset + spans[span + 2u] * params.max_pages;
   // Whole blocks of keys a split, the same for every head.
-  let share = ((last - first + params.splits - 1u) / params.splits + kKeys - 1u) / kKeys * kKeys;
-  let begin = min(last, first + split * share);
-  let end = min(last, begin + share);
+  let piece = piece_of(first, last, split, kKeys);
+  let begin = piece.begin;
+  let end = piece.end;
 
   // Rows of the queries in whole pieces of eight, zeros behind the last dimension.
   let pitch = (params.dim + 7u) / 8u * 2u;
@@ -223,7 +226,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
       }
 //:else
       y[params.y_offset + token * params.y_token + (head0 + h) * params.y_head + thread] =
-        select(0.0, result / max(sums[h], 1.0e-30), sums[h] > 0.0);
+        result * select(0.0, 1.0 / max(sums[h], 1.0e-30), sums[h] > 0.0);  // as attention_merge
 //:end
     }
   }

@@ -80,6 +80,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     }
     let to = params.y_offset + index / params.heads * params.y_token +
              index % params.heads * params.y_head;
-    y[to + d] = select(0.0, sum / max(denominator, 1.0e-30), denominator > 0.0);
+    y[to + d] = sum * select(0.0, 1.0 / max(denominator, 1.0e-30), denominator > 0.0);
   }
 }

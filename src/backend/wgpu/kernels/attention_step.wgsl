@@ -27,6 +27,7 @@ const kTeams = 256u / kLanes;
 const kPair = 4u * kLanes;  // of two heads: lanes x halves
 const kLowest = -3.0e38;
 
+//:include attention_split
 //:include attention_walk
 
 var<workgroup> tops: array<f32, kTeams * kHeads>;
@@ -79,7 +80,8 @@ fn join(h: u32, a: Eight, b: Eight, warp: u32, place: u32, thread: u32, to: Targ
       y[to.stats + mine * params.splits * 2u + 1u] = total;
     }
 //:else
-    result = select(vec4<f32>(0.0), result / max(total, 1.0e-30), total > 0.0);
+    // As attention_merge does, so that one split is the same as none.
+    result *= select(0.0, 1.0 / max(total, 1.0e-30), total > 0.0);
 //:end
     let row = to.row + mine * to.head_step + d;
     y[row] = result.x;
@@ -109,9 +111,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let first = numbers[span];
   let last = max(first, numbers[span + 1u]);
   let page_row = params.pages_offset + numbers[span + 2u] * params.max_pages;
-  let share = ((last - first + params.splits - 1u) / params.splits + kTeams - 1u) / kTeams * kTeams;
-  let begin = min(last, first + split * share);
-  let end = min(last, begin + share);
+  let piece = piece_of(first, last, split, kTeams);
+  let begin = piece.begin;
+  let end = piece.end;
   let newest = end == last && begin < end;
   let old_end = select(end, end - 1u, newest);
 
@@ -198,16 +200,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let sum = so_far.sum;
 
   // Teams agree on a maximum; those of a subgroup add up in registers, the rest through `pool`.
-  if (lane < kHeads) {
-    tops[team * kHeads + lane] = highest;
+  let head = head_of(lane);
+  let keeps = lane == lane_of(head);
+  if (keeps) {
+    tops[team * kHeads + head] = highest;
   }
   workgroupBarrier();
-  let fade = select(0.0, exp(max(highest - top_of(lane % kHeads), -80.0)), highest > kLowest);
-  if (lane < kHeads) {
-    sums[team * kHeads + lane] = sum * fade;
+  let fade = select(0.0, exp(max(highest - top_of(head), -80.0)), highest > kLowest);
+  if (keeps) {
+    sums[team * kHeads + head] = sum * fade;
   }
   for (var h = 0u; h < kHeads; h++) {
-    var all = scaled(so_far.acc[h], subgroupShuffle(fade, base + h));
+    var all = scaled(so_far.acc[h], subgroupShuffle(fade, base + lane_of(h)));
     for (var width = kLanes; width < kSubgroup; width *= 2u) {
       all.lo += subgroupShuffleXor(all.lo, width);
       all.hi += subgroupShuffleXor(all.hi, width);

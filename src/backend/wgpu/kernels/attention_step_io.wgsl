@@ -43,6 +43,8 @@ struct Params {
   recent_slots_offset: u32,  // of attention_cell
   k_recent: u32,
   v_recent: u32,
+  unsplit_keys: u32,         // of attention_split
+  split_keys: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -197,27 +199,43 @@ fn older_end(end: u32) -> u32 {
 //:end
 }
 
-// Sums over the lanes of a team, one head a lane: lane i gets head i % kHeads. Written out, because
-// arrays that are indexed by more than constants leave the registers.
+// Whose sums a lane of a team gets, and the first lane that gets those of a head.
+fn head_of(lane: u32) -> u32 {
+  return lane / (8u / kHeads) % kHeads;
+}
+
+fn lane_of(head: u32) -> u32 {
+  return head * (8u / kHeads);
+}
+
+// Sums over the lanes of a team, one head a lane. Lanes 4, 2, 1, 8 and 16 apart add up in this order with any
+// number of heads, so that it does not change a bit; as long as a lane has several heads it keeps half of
+// them. Written out, because arrays that are indexed by more than constants leave the registers.
 fn sum_heads(dots: array<f32, {{HEADS}}>, lane: u32) -> f32 {
-  let lo = vec4<f32>(dots[0], dots[min(1u, kLast)], dots[min(2u, kLast)], dots[min(3u, kLast)]);
-  var four = lo;
-  if (kHeads > 4u) {
+  var four = vec4<f32>(dots[0], dots[min(1u, kLast)], dots[min(2u, kLast)], dots[min(3u, kLast)]);
+  var width = 4u;
+  if (kHeads == 8u) {
     let hi = vec4<f32>(dots[min(4u, kLast)], dots[min(5u, kLast)], dots[min(6u, kLast)], dots[kLast]);
-    let upper = (lane & 4u) != 0u;
-    four = select(lo, hi, upper) + subgroupShuffleXor(select(hi, lo, upper), 4u);
+    let upper = (lane & width) != 0u;
+    four = select(four, hi, upper) + subgroupShuffleXor(select(hi, four, upper), width);
+    width /= 2u;
   }
   var two = four.xy;
-  if (kHeads > 2u) {
-    let upper = (lane & 2u) != 0u;
-    two = select(four.xy, four.zw, upper) + subgroupShuffleXor(select(four.zw, four.xy, upper), 2u);
+  if (kHeads >= 4u) {
+    let upper = (lane & width) != 0u;
+    two = select(four.xy, four.zw, upper) + subgroupShuffleXor(select(four.zw, four.xy, upper), width);
+    width /= 2u;
   }
   var one = two.x;
-  if (kHeads > 1u) {
-    let upper = (lane & 1u) != 0u;
-    one = select(two.x, two.y, upper) + subgroupShuffleXor(select(two.y, two.x, upper), 1u);
+  if (kHeads >= 2u) {
+    let upper = (lane & width) != 0u;
+    one = select(two.x, two.y, upper) + subgroupShuffleXor(select(two.y, two.x, upper), width);
+    width /= 2u;
   }
-  for (var width = kHeads; width < kLanes; width *= 2u) {
+  for (; width > 0u; width /= 2u) {
+    one += subgroupShuffleXor(one, width);
+  }
+  for (width = 8u; width < kLanes; width *= 2u) {
     one += subgroupShuffleXor(one, width);
   }
   return one;

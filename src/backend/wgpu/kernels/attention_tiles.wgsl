@@ -29,6 +29,8 @@ struct Params {
   y_head: u32,
   k_recent: u32,     // of cache_rows
   v_recent: u32,
+  unsplit_keys: u32, // of attention_decode
+  split_keys: u32,
 }
 
 @group(0) @binding(0) var<storage, read> q: array<f32>;

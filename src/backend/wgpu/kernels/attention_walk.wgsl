@@ -1,8 +1,8 @@
 // attention_walk: how a team of attention_step goes over cached positions: the next keys and values are on
 // their way while it works on some. Needs attention_step_io.wgsl, kAhead, kTeams and kLowest.
 
-// What a team knows of the keys that it took so far: lane i keeps the maximum and the denominator of head
-// i % kHeads.
+// What a team knows of the keys that it took so far: a lane keeps the maximum and the denominator of
+// head_of(lane).
 struct Sums {
   highest: f32,
   sum: f32,
@@ -47,7 +47,7 @@ fn walk(range: Range, place: Place, recent: bool, query: ptr<function, array<Eig
     (*so_far).highest = now;
     (*so_far).sum *= fade;
     for (var h = 0u; h < kHeads; h++) {
-      (*so_far).acc[h] = scaled((*so_far).acc[h], subgroupShuffle(fade, base + h));
+      (*so_far).acc[h] = scaled((*so_far).acc[h], subgroupShuffle(fade, base + lane_of(h)));
     }
     for (var i = 0u; i < kAhead; i++) {
       let part = select(0.0, exp(max(scores[i] - now, -80.0)),
@@ -55,7 +55,7 @@ fn walk(range: Range, place: Place, recent: bool, query: ptr<function, array<Eig
       (*so_far).sum += part;
       let eight = unpacked(here.value[i], place.spot, recent);
       for (var h = 0u; h < kHeads; h++) {
-        let by = subgroupShuffle(part, base + h);
+        let by = subgroupShuffle(part, base + lane_of(h));
         (*so_far).acc[h].lo += by * eight.lo;
         (*so_far).acc[h].hi += by * eight.hi;
       }
