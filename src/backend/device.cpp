@@ -18,7 +18,10 @@ Device Device::cpu(int threads, Precision precision) {
 
 Device Device::wgpu(const WgpuOptions& options) {
   const auto backend = std::make_shared<wgpu::WgpuBackend>(options);
-  if (options.tune != Tune::Defaults && !backend->limits().software && options.record.empty()) {
+  if (!options.shapes.empty()) {
+    backend->set_tuning(wgpu::parse_tuning(options.shapes));
+  } else if (options.tune != Tune::Defaults && !backend->limits().software &&
+             options.record.empty()) {
     const std::string file = wgpu::tuning_file(*backend);
     wgpu::Tuning tuning;
     if (options.tune == Tune::Again || !wgpu::read_tuning(file, tuning)) {

@@ -49,6 +49,9 @@ struct WgpuOptions {
   /// What to measure with timestamp queries.
   Profile profile = Profile::Off;
   Tune tune = Tune::Defaults;
+  /// Shapes of kernels that are set instead, the others being the defaults:
+  /// "NAME=VALUE,NAME=VALUE".
+  std::string shapes;
   /// Of matrix products with many rows (prefill, encoders); few rows are always exact.
   Precision precision = Precision::Exact;
   WeightMode weights = WeightMode::Auto;

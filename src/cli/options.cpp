@@ -56,7 +56,8 @@ void DeviceFlags::declare(CLI::App& app) {
       ->capture_default_str();
   from_environment(
       app.add_option("--tune", tune,
-                     "kernel shapes for this GPU: cached (measured once), again or off"))
+                     "kernel shapes for this GPU: cached (measured once), again, off or "
+                     "SHAPE=VALUE,... (the rest as off)"))
       ->type_name("WHEN")
       ->capture_default_str();
   from_environment(
@@ -101,10 +102,12 @@ WgpuOptions DeviceFlags::wgpu_options() const {
   options.checked = safe;
   options.record = record;
   options.profile = profile;
-  options.tune = tune == "cached"  ? Tune::Cached
-                 : tune == "again" ? Tune::Again
-                 : tune == "off"   ? Tune::Defaults
-                                 : (wrong("--tune", tune, "cached, again or off"), Tune::Defaults);
+  options.tune = tune == "cached" ? Tune::Cached : tune == "again" ? Tune::Again : Tune::Defaults;
+  if (tune.find('=') != std::string::npos) {
+    options.shapes = tune;
+  } else if (options.tune == Tune::Defaults && tune != "off") {
+    wrong("--tune", tune, "cached, again, off or SHAPE=VALUE");
+  }
   options.precision = precision_on(DeviceKind::Wgpu);
   options.weights = weight_mode();
   options.memory_budget = memory_limit.empty() ? 0 : parse_bytes(memory_limit);

@@ -90,6 +90,15 @@ TEST(WgpuTuning, CountedTilesFollowTheRoutingOfEachReplay) {
   test_backend().set_tuning({});
 }
 
+TEST(WgpuTuning, IsReadFromText) {
+  const Tuning tuning = parse_tuning("expert_down_rows=8,counted_expert_tiles=1");
+  EXPECT_EQ(tuning.expert_down_rows, 8u);
+  EXPECT_EQ(tuning.counted_expert_tiles, 1u);
+  EXPECT_EQ(tuning.short_matrix_subgroups, Tuning{}.short_matrix_subgroups);
+  expect_error(ErrorKind::InvalidArgument, "expert_down_rows=1|2|4|8",
+               [] { parse_tuning("expert_down_rows=3"); });
+}
+
 TEST(WgpuTuning, IsKeptInAFileAndABrokenFileIsMeasuredAgain) {
   const auto file = std::filesystem::temp_directory_path() / "candela_tuning_test" / "gpu.txt";
   std::filesystem::remove_all(file.parent_path());

@@ -285,6 +285,19 @@ TEST(Doctor, OneOpOnTheCpu) {
   EXPECT_GT(json["ops"].size(), 10u);
 }
 
+TEST(Doctor, ChecksTheShapesThatTuneSets) {
+  const auto with = [](const char* shapes) {
+    return candela(
+        {"doctor", "--device", "wgpu", "--only", "moe/BF16/many_tokens", "--tune", shapes});
+  };
+  const Result right = with("counted_expert_tiles=1");
+  EXPECT_EQ(right.code, 0);
+  EXPECT_THAT(right.out, HasSubstr("1 passed, 0 failed"));
+  const Result wrong = with("counted_tiles=1");
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_NE(wrong.err.find("no kernel shape \"counted_tiles=1\""), std::string::npos) << wrong.err;
+}
+
 TEST(Doctor, ARecordingRunsAgainWithTheSameBytes) {
   const TempFolder folder;
   const Result recorded =

@@ -1,5 +1,7 @@
 #include "backend/wgpu/tuning.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -7,8 +9,10 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <sstream>
 
 #include "backend/wgpu/wgpu_backend.h"
+#include "base/error.h"
 #include "base/log.h"
 
 namespace candela::wgpu {
@@ -32,6 +36,29 @@ std::span<const TuningField> tuning_fields() {
       {"counted_expert_tiles", &Tuning::counted_expert_tiles, {0, 1}},
   };
   return kFields;
+}
+
+Tuning parse_tuning(const std::string& text) {
+  Tuning tuning;
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    const auto field = std::ranges::find_if(tuning_fields(), [&](const TuningField& each) {
+      return std::ranges::any_of(each.choices, [&](uint32_t choice) {
+        return part == fmt::format("{}={}", each.name, choice);
+      });
+    });
+    if (field == tuning_fields().end()) {
+      std::string known;
+      for (const TuningField& each : tuning_fields()) {
+        known += fmt::format("{}{}={}", known.empty() ? "" : ", ", each.name,
+                             fmt::join(each.choices, "|"));
+      }
+      fail(ErrorKind::InvalidArgument, Subject::Usage,
+           "There is no kernel shape \"{}\"; those that --tune sets are {}.", part, known);
+    }
+    tuning.*field->value = static_cast<uint32_t>(std::stoul(part.substr(part.find('=') + 1)));
+  }
+  return tuning;
 }
 
 std::string tuning_file(const WgpuBackend& backend) {

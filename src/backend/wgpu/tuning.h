@@ -38,6 +38,10 @@ std::span<const TuningField> tuning_fields();
 /// returns the fastest. Takes well below a second of a discrete GPU's time.
 Tuning measure_tuning(WgpuBackend& backend);
 
+/// The defaults but for what "NAME=VALUE,NAME=VALUE" says.
+/// @throws InvalidArgument  No such field or choice.
+Tuning parse_tuning(const std::string& text);
+
 /// "$XDG_CACHE_HOME/candela/tuning/<adapter, driver, library>.txt"
 std::string tuning_file(const WgpuBackend& backend);
 /// False if there is no such file or it does not name every field with one of its choices.
