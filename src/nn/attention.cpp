@@ -79,7 +79,9 @@ Tensor Attention::operator()(const Tensor& x,
   if (trace.wants("attn_ctx") || trace.wants("attn")) {
     const Tensor context = attend().reshape({step.tokens, heads * head_dim});
     trace("attn_ctx", context);
-    trace("attn", o(context));
+    if (trace.wants("attn")) {
+      trace("attn", o(context));
+    }
     return o(context, x);
   }
   options.output = {o.weight, o.bias, x};

@@ -18,6 +18,10 @@ struct DecodeParams {
   uint32_t k_recent, v_recent, unsplit_keys, split_keys;
 };
 
+struct MergeParams {
+  uint32_t tokens, heads, dim, splits, part_offset, y_offset, y_token, y_head;
+};
+
 struct KvWriteParams {
   uint32_t tokens, kv_heads, dim, page, pages;
   uint32_t x_offset, x_token, x_head, x_dim, slots_offset, cache_offset;
@@ -167,6 +171,19 @@ bool rows_begin_at(const View& view, int64_t step) {
   return aligned;
 }
 
+void merge_splits(WgpuBackend& backend, const View& part, uint32_t splits, const View& y) {
+  const MergeParams params{narrow_u32(y.dim(0), "tokens"),
+                           narrow_u32(y.dim(1), "heads"),
+                           narrow_u32(y.dim(2), "the head size"),
+                           splits,
+                           offset_of(part),
+                           offset_of(y),
+                           stride_of(y, 0),
+                           stride_of(y, 1)};
+  backend.stream().dispatch({"attention_merge"}, grid_for(uint64_t{params.tokens} * params.heads),
+                            params, {whole_in(part), whole_out(y)});
+}
+
 Work attention_work(const View& q, const View& k_cache, int64_t sequences, int64_t max_span) {
   const auto queries = static_cast<double>(q.elements());
   const auto a_sequence = static_cast<double>(q.dim(0)) / static_cast<double>(sequences);
@@ -225,10 +242,7 @@ void WgpuBackend::attention(const AttentionArgs& args, const View& y) {
                      whole_in(pages), whole_out(part)},
                     attention_work(q, args.k_cache, q.dim(0), args.max_span));
   if (split) {
-    const MergeParams merge{p.tokens,      p.heads,          p.dim,           p.splits, p.y_offset,
-                            offset_of(to), stride_of(to, 0), stride_of(to, 1)};
-    stream_->dispatch({"attention_merge"}, grid_for(uint64_t{p.tokens} * p.heads), merge,
-                      {whole_in(part), whole_out(to)});
+    merge_splits(*this, part, p.splits, to);
   }
   if (!direct) {
     copy(to, y);

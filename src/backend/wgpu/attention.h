@@ -10,11 +10,6 @@ namespace candela::wgpu {
 
 class WgpuBackend;
 
-/// Operands and params of attention_merge.
-struct MergeParams {
-  uint32_t tokens, heads, dim, splits, part_offset, y_offset, y_token, y_head;
-};
-
 inline bool last_gapless(const View& view) {
   return view.dim(-1) <= 1 || view.layout.stride(-1) == 1;
 }
@@ -30,6 +25,10 @@ inline uint32_t offset_of(const View& view) {
 /// Whether every row of [a, b, c, dim] (of fewer axes likewise) begins at a multiple of `step`
 /// elements and has a multiple of them.
 bool rows_begin_at(const View& view, int64_t step);
+
+/// y [tokens, heads, dim] = what the `splits` of attention_decode or attention_step in `part` are
+/// together.
+void merge_splits(WgpuBackend& backend, const View& part, uint32_t splits, const View& y);
 
 /// Splits that attention_output joins, at most.
 inline constexpr uint32_t kMostJoined = 4;

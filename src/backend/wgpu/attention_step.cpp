@@ -241,12 +241,7 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
   const Cut cut = cut_of(tokens, kv_heads, heads / kv_heads, most_heads, args.max_span);
   const View part = run_step(*this, args, cut, cut.splits == 1 ? &y : nullptr);
   if (cut.splits > 1) {
-    const MergeParams merge{
-        tokens,          heads,           narrow_u32(args.q.dim(2), "the head size"),
-        cut.splits,      offset_of(part), offset_of(y),
-        stride_of(y, 0), stride_of(y, 1)};
-    stream_->dispatch({"attention_merge"}, grid_for(uint64_t{tokens} * heads), merge,
-                      {whole_in(part), whole_out(y)});
+    merge_splits(*this, part, cut.splits, y);
   }
 }
 

@@ -10,7 +10,7 @@
 // Everything begins at multiples of eight elements (x and tables: four); dim <= 8 LANES, a multiple of
 // 8, of 16 unless interleaved, of 64 with Q8_0.
 // Workgroup 256: {{LANES}} lanes, a team, share a key, eight dimensions each, for {{HEADS}} query heads
-// of one key/value head; teams take keys in turn. Needs subgroups of at least a team.
+// (1, 2, 4 or 8) of one key/value head; teams take keys in turn. Needs subgroups of at least a team.
 // Every workgroup makes its queries, and its key if it sees the new position: a team each, passed on
 // through workgroup memory. Only one workgroup writes the new key and value, none reads them back.
 // Shared: at most 18 KiB. Scores far below the maximum count as exp(-80); no infinities.
