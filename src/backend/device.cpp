@@ -12,8 +12,8 @@
 
 namespace candela {
 
-Device Device::cpu(int threads, Precision precision) {
-  return Device(make_cpu_backend(threads, precision));
+Device Device::cpu(int threads, Precision precision, const std::string& onednn) {
+  return Device(make_cpu_backend(threads, precision, onednn));
 }
 
 Device Device::wgpu(const WgpuOptions& options) {

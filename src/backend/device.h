@@ -79,7 +79,13 @@ struct ReplayedDispatch {
 class Device {
  public:
   /// @param threads  0: all cores
-  static Device cpu(int threads = 0, Precision precision = Precision::Exact);
+  /// @param onednn   who multiplies in the fast class: "off" (own loops), "on" (oneDNN), the path
+  ///                 of a oneDNN library, or "auto" (oneDNN where the processor has AMX and the
+  ///                 library is found)
+  /// @throws Unavailable  if oneDNN is asked for and cannot be used
+  static Device cpu(int threads = 0,
+                    Precision precision = Precision::Exact,
+                    const std::string& onednn = "auto");
   /// @throws Unavailable with the reason: no library, no adapter, another ABI.
   static Device wgpu(const WgpuOptions& options = {});
   /// Every adapter of every library that can be opened.

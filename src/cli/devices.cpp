@@ -57,7 +57,7 @@ std::string describe(const AdapterInfo& adapter) {
 
 int devices(const DeviceFlags& flags, bool json) {
   const std::vector<AdapterInfo> adapters = Device::adapters(flags.wgpu_options());
-  const std::string cpu = Device::cpu(flags.threads).name();
+  const std::string cpu = flags.open_cpu().name();
   if (json) {
     nlohmann::ordered_json out{{"schema_version", 1}, {"cpu", cpu}};
     out["adapters"] = nlohmann::ordered_json::array();

@@ -46,6 +46,11 @@ void DeviceFlags::declare(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(0, 4096).description(""))
       ->capture_default_str();
+  from_environment(app.add_option("--onednn", onednn,
+                                  "of --precision fast on the CPU: on, off or the path of "
+                                  "libdnnl.so.3; auto: on for processors with AMX"))
+      ->type_name("WHEN")
+      ->capture_default_str();
   from_environment(
       app.add_option("--memory-limit", memory_limit, "refuse to take more device memory, e.g. 96G"))
       ->type_name("BYTES");
@@ -123,9 +128,13 @@ WgpuOptions DeviceFlags::wgpu_options() const {
   return options;
 }
 
+Device DeviceFlags::open_cpu() const {
+  return Device::cpu(threads, precision_on(DeviceKind::Cpu), onednn);
+}
+
 Device DeviceFlags::open(bool quiet) const {
   if (device == "cpu") {
-    return Device::cpu(threads, precision_on(DeviceKind::Cpu));
+    return open_cpu();
   }
   if (device == "wgpu" || device.starts_with("wgpu:")) {
     return Device::wgpu(wgpu_options());
@@ -149,7 +158,7 @@ Device DeviceFlags::open(bool quiet) const {
     }
     why = std::string(error.what()).substr(0, std::string_view(error.what()).find('\n'));
   }
-  Device cpu = Device::cpu(threads, precision_on(DeviceKind::Cpu));
+  Device cpu = open_cpu();
   if (!quiet) {
     note(fmt::format("device: {} (no GPU: {})", cpu.name(), why));
   }

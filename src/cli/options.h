@@ -15,6 +15,7 @@ struct DeviceFlags {
   std::string webgpu;
   bool safe = false;
   int threads = 0;
+  std::string onednn = "auto";
   std::string memory_limit;
   std::string record;
   Profile profile = Profile::Off;
@@ -30,6 +31,8 @@ struct DeviceFlags {
   /// Opens it. "auto" takes a real GPU if there is one, else the CPU, and says which on stderr
   /// unless `quiet`. @throws InvalidArgument, Unavailable
   Device open(bool quiet) const;
+  /// The CPU. @throws InvalidArgument, Unavailable
+  Device open_cpu() const;
   /// Of a WebGPU device, with adapter -1 unless --device names one.
   WgpuOptions wgpu_options() const;
 };

@@ -86,8 +86,9 @@ Outcome run_case(const Case& what, const Device& device, Precision precision) {
   Outcome outcome;
   Bound bound = what.bound;
   if (precision == Precision::Fast) {
-    bound.nmse = std::max(bound.nmse, kFast.nmse);
-    bound.max_over_rms = std::max(bound.max_over_rms, kFast.max_over_rms);
+    const Bound& fast = device.kind() == DeviceKind::Cpu ? kFastBf16 : kFastF16;
+    bound.nmse = std::max(bound.nmse, fast.nmse);
+    bound.max_over_rms = std::max(bound.max_over_rms, fast.max_over_rms);
   }
   try {
     outcome.message = judge_all(what, device, bound);

@@ -23,8 +23,10 @@ struct Bound {
 
 /// Sums of products in F32, any order: the exact precision class.
 inline constexpr Bound kExact{1e-10, 1e-4, 0.0, 0.0};
-/// Activations rounded to one F16 term: the fast class of matrix products.
-inline constexpr Bound kFast{1e-6, 1e-2, 0.0, 0.0};
+/// Activations rounded to one F16 term: the fast class of matrix products on WebGPU.
+inline constexpr Bound kFastF16{1e-6, 1e-2, 0.0, 0.0};
+/// To one BF16 term, experts' hidden rows as well: that of the CPU.
+inline constexpr Bound kFastBf16{1e-4, 5e-2, 0.0, 0.0};
 /// WGSL bounds exp, log, sin and their kin only loosely: 16 units in the last place.
 inline constexpr Bound kExp{0.0, 0.0, 16.0 * 0x1p-23, 1e-6};
 /// One rounding of an F32 result.
@@ -54,7 +56,8 @@ struct Outcome {
   double seconds = 0.0;
 };
 
-/// Runs one case on a device and judges its outputs, in the fast class by kFast if that is wider.
+/// Runs one case on a device and judges its outputs, in the fast class by kFastF16 or
+/// kFastBf16 if that is wider.
 /// Never throws candela::Error.
 Outcome run_case(const Case& what, const Device& device, Precision precision = Precision::Exact);
 

@@ -1,5 +1,6 @@
 // The fast class of the CPU: BF16 activations where the processor multiplies them; and attention
 // cut into parts for many threads.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "backend/cpu/simd.h"
@@ -36,18 +37,20 @@ bool has_bf16_products() {
   return cpu::simd().dots_bf16[1] != nullptr;
 }
 
-/// What the two classes make of the same op.
+/// What the two classes make of the same op, the fast one by own loops and by oneDNN.
 template <typename Run>
 void compare(int64_t rows, const Run& run) {
   const Cpu exact(2, Precision::Exact);
-  const Cpu fast(2, Precision::Fast);
   const Floats expected = run(exact);
-  const Floats got = run(fast);
-  if (rows < 8 || !has_bf16_products()) {
-    EXPECT_EQ(got, expected) << rows << " rows";
-  } else {
-    EXPECT_LE(nmse(got, expected), 1e-4) << rows << " rows";
-    EXPECT_NE(got, expected) << "the fast products did not run";
+  for (const char* onednn : {"off", "on"}) {
+    const Cpu fast(2, Precision::Fast, onednn);
+    const Floats got = run(fast);
+    if (rows < 8 || (onednn == std::string("off") && !has_bf16_products())) {
+      EXPECT_EQ(got, expected) << rows << " rows, oneDNN " << onednn;
+    } else {
+      EXPECT_LE(nmse(got, expected), 1e-4) << rows << " rows, oneDNN " << onednn;
+      EXPECT_NE(got, expected) << "the fast products did not run, oneDNN " << onednn;
+    }
   }
 }
 
@@ -63,6 +66,88 @@ TEST(CpuPrecision, FastLinearStaysNearExact) {
       return cpu.read(y);
     });
   }
+}
+
+// More rows and weights than a block of oneDNN holds, a last one of one row and one weight, weights
+// with gaps and outputs in columns.
+TEST(CpuPrecision, FastLinearTakesBlocksAndStrides) {
+  compare(257, [&](const Cpu& cpu) {
+    LinearArgs args;
+    args.x = cpu.floats(with_outliers(257 * 70, 1), {257, 70});
+    const View wide = cpu.floats(random_floats(193 * 96, 2, 0.05f), {193, 96}, DType::BF16);
+    args.weight = {wide.storage, wide.layout.narrow(1, 7, 70), wide.dtype};
+    const View y = cpu.empty({193, 257});
+    cpu->linear(args, {y.storage, y.layout.transpose(0, 1), y.dtype});
+    return cpu.read(y);
+  });
+}
+
+/// Owns nothing: the test's own numbers outlive what reads them.
+class TestMemory final : public HostMemory {
+ public:
+  void read(HostPiece from, std::byte* to) const override { std::ranges::copy(from, to); }
+  bool has_whole_pages() const override { return false; }
+};
+
+TEST(CpuPrecision, FastLinearReadsWeightsInPieces) {
+  const Floats values = random_floats(80 * 64, 2, 0.05f);
+  std::vector<BFloat16> weights;
+  for (const float value : values) {
+    weights.push_back(to_bf16(value));
+  }
+  const std::vector<BFloat16> head(weights.begin(), weights.begin() + 37 * 64);
+  const std::vector<BFloat16> tail(weights.begin() + 37 * 64, weights.end());
+  compare(20, [&](const Cpu& cpu) {
+    const HostPiece pieces[] = {std::as_bytes(std::span(head)), std::as_bytes(std::span(tail))};
+    LinearArgs args;
+    args.x = cpu.floats(with_outliers(20 * 64, 1), {20, 64});
+    args.weight = {cpu->import_host(pieces, std::make_shared<TestMemory>(), 128, 2, "w").storage,
+                   Layout(Shape{80, 64}), DType::BF16};
+    const View y = cpu.empty({20, 80});
+    cpu->linear(args, y);
+    return cpu.read(y);
+  });
+}
+
+// Products of small whole numbers are exact in BF16, so both have to give the very sums.
+TEST(CpuPrecision, FastOfWholeNumbersIsExact) {
+  for (const char* onednn : {"off", "on"}) {
+    const Cpu cpu(2, Precision::Fast, onednn);
+    Floats x;
+    Floats w;
+    for (int i = 0; i < 9 * 40; ++i) {
+      x.push_back(static_cast<float>(i % 7 - 3));
+    }
+    for (int i = 0; i < 66 * 40; ++i) {
+      w.push_back(static_cast<float>(i % 5 - 2));
+    }
+    LinearArgs args;
+    args.x = cpu.floats(x, {9, 40});
+    args.weight = cpu.floats(w, {66, 40}, DType::BF16);
+    const View y = cpu.empty({9, 66});
+    cpu->linear(args, y);
+    const Floats got = cpu.read(y);
+    for (size_t row = 0; row < 9; ++row) {
+      for (size_t o = 0; o < 66; ++o) {
+        float sum = 0.0f;
+        for (size_t i = 0; i < 40; ++i) {
+          sum += x[row * 40 + i] * w[o * 40 + i];
+        }
+        EXPECT_EQ(got[row * 66 + o], sum) << row << ", " << o << ", oneDNN " << onednn;
+      }
+    }
+  }
+}
+
+TEST(CpuPrecision, OneDnnThatCannotBeUsedIsAClearError) {
+  const auto error = [](const std::string& path) {
+    return test::error_of(ErrorKind::Unavailable, [&] { Cpu(1, Precision::Fast, path); });
+  };
+  EXPECT_THAT(error("/nowhere/libdnnl.so.3"),
+              testing::AllOf(testing::HasSubstr("oneDNN at /nowhere/libdnnl.so.3 cannot be opened"),
+                             testing::HasSubstr("Run scripts/setup")));
+  EXPECT_THAT(error("libm.so.6"), testing::HasSubstr("libm.so.6 lacks the function dnnl_version"));
+  Cpu(1, Precision::Exact, "/nowhere/libdnnl.so.3");  // is not opened where nothing is rounded
 }
 
 TEST(CpuPrecision, FastExpertsStayNearExact) {

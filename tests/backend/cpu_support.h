@@ -27,8 +27,10 @@ std::string error_of(ErrorKind kind, Body&& body) {
 /// A CPU backend, of two threads if nothing else is said, and short ways to make and read views.
 class Cpu {
  public:
-  explicit Cpu(int threads = 2, Precision precision = Precision::Exact)
-      : backend_(make_cpu_backend(threads, precision)) {}
+  explicit Cpu(int threads = 2,
+               Precision precision = Precision::Exact,
+               const std::string& onednn = "off")
+      : backend_(make_cpu_backend(threads, precision, onednn)) {}
   Backend& operator*() const { return *backend_; }
   Backend* operator->() const { return backend_.get(); }
 

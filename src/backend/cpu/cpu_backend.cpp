@@ -21,14 +21,15 @@ CpuStorage& checked(const StoragePtr& storage, uint64_t offset, uint64_t bytes) 
 
 }  // namespace
 
-CpuBackend::CpuBackend(int threads, Precision precision)
-    : precision_(precision), counters_(std::make_shared<Counters>()), pool_(threads) {
+CpuBackend::CpuBackend(int threads, Precision precision, const std::string& onednn)
+    : products_(precision, onednn), counters_(std::make_shared<Counters>()), pool_(threads) {
   limits_.holds_i64_and_u8 = true;
 }
 
 std::string CpuBackend::name() const {
-  return fmt::format("cpu ({} thread{}, {})", pool_.threads(), pool_.threads() == 1 ? "" : "s",
-                     simd().name);
+  const std::string library = products_.library();
+  return fmt::format("cpu ({} thread{}, {}{}{})", pool_.threads(), pool_.threads() == 1 ? "" : "s",
+                     simd().name, library.empty() ? "" : ", ", library);
 }
 
 StoragePtr CpuBackend::allocate(uint64_t bytes, uint64_t, const std::string& label) {
@@ -87,8 +88,10 @@ void CpuBackend::download(const StoragePtr& from, uint64_t offset, std::span<std
 
 namespace candela {
 
-std::shared_ptr<Backend> make_cpu_backend(int threads, Precision precision) {
-  return std::make_shared<cpu::CpuBackend>(threads, precision);
+std::shared_ptr<Backend> make_cpu_backend(int threads,
+                                          Precision precision,
+                                          const std::string& onednn) {
+  return std::make_shared<cpu::CpuBackend>(threads, precision, onednn);
 }
 
 }  // namespace candela

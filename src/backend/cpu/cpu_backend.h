@@ -4,6 +4,7 @@
 #include <string>
 
 #include "backend/backend.h"
+#include "backend/cpu/products.h"
 #include "base/threads.h"
 
 namespace candela::cpu {
@@ -14,7 +15,7 @@ namespace candela::cpu {
 /// attention.cpp, moe.cpp.
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(int threads, Precision precision);
+  CpuBackend(int threads, Precision precision, const std::string& onednn);
 
   DeviceKind kind() const override { return DeviceKind::Cpu; }
   std::string name() const override;
@@ -74,7 +75,7 @@ class CpuBackend final : public Backend {
   /// One op began.
   void count() { ++counters_->dispatches; }
 
-  Precision precision_;
+  Products products_;
   Limits limits_;
   std::shared_ptr<Counters> counters_;
   ThreadPool pool_;
@@ -84,7 +85,9 @@ class CpuBackend final : public Backend {
 
 namespace candela {
 
-/// @param threads  0: all available cores
-std::shared_ptr<Backend> make_cpu_backend(int threads, Precision precision = Precision::Exact);
+/// What Device::cpu takes.
+std::shared_ptr<Backend> make_cpu_backend(int threads,
+                                          Precision precision = Precision::Exact,
+                                          const std::string& onednn = "auto");
 
 }  // namespace candela

@@ -14,9 +14,6 @@ namespace {
 // first.
 constexpr int64_t kBlockBytes = int64_t{128} * 1024;
 
-// From here on arithmetic is the bound, not memory, so that halving it gains time.
-constexpr int64_t kManyRows = 8;
-
 std::vector<const std::byte*> rows_of(const WeightRows& weight, int64_t first, int64_t count) {
   std::vector<const std::byte*> out(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
@@ -156,11 +153,6 @@ RoundedRows rounded(ThreadPool& pool, std::span<const float* const> x, int64_t n
     }
   });
   return out;
-}
-
-bool rounds_rows(Precision precision, int64_t rows, DType weight) {
-  return precision == Precision::Fast && rows >= kManyRows && weight == DType::BF16 &&
-         simd().dots_bf16[1] != nullptr;
 }
 
 void dot_rows(std::span<const BFloat16* const> x,

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "backend/cpu/storage.h"
-#include "backend/limits.h"
 #include "base/bf16.h"
 #include "base/threads.h"
 
@@ -75,10 +74,6 @@ class RoundedRows {
 
 /// All elements of `x`.
 RoundedRows rounded(ThreadPool& pool, std::span<const float* const> x, int64_t n);
-
-/// Whether products of so many rows with such a weight are to be taken of rounded rows: that is
-/// asked for, gains time, and this processor has such products.
-bool rounds_rows(Precision precision, int64_t rows, DType weight);
 
 /// The same products with rows of x that were rounded to BF16.
 void dot_rows(std::span<const BFloat16* const> x,

@@ -155,14 +155,16 @@ void CpuBackend::linear(const LinearArgs& args, const View& y) {
   }
   const int64_t step = y.layout.stride(1);
   const int64_t n = args.x.dim(1);
-  const auto run = [&](auto x_rows) {
-    pool_.parallel_for(y.dim(1), weight_row_grain(n, y.dim(0)), [&](int64_t begin, int64_t end) {
-      dot_rows(x_rows, n, weight, 0, begin, end, {rows.data(), step});
-      add_extras(args, bias, rows, step, begin, end);
-    });
+  const auto run = [&]<typename X>(std::span<const X* const> x_rows) {
+    products_.over_rows<X>(pool_, 1, y.dim(1), weight_row_grain(n, y.dim(0)),
+                           [&](int64_t, int64_t begin, int64_t end) {
+                             products_(x_rows, n, weight, 0, begin, end, {rows.data(), step});
+                             add_extras(args, bias, rows, step, begin, end);
+                           });
   };
-  if (!args.sensitive && rounds_rows(precision_, y.dim(0), weight.dtype())) {
-    run(rounded(pool_, x.rows(), n).rows());
+  if (!args.sensitive && products_.rounds(y.dim(0), weight.dtype())) {
+    const RoundedRows rounded_rows = rounded(pool_, x.rows(), n);
+    run(rounded_rows.rows());
   } else {
     run(x.rows());
   }

@@ -63,12 +63,14 @@ std::vector<T*> row_pointers(T* data, int64_t rows, int64_t stride) {
 
 /// The matrices of one call; X is float, or BFloat16 for rounded rows.
 struct Experts {
+  const Products& products;
   const Routing& routing;
   WeightRows gate, up, down;
   int64_t n, inner, outputs;
 
-  Experts(const Routing& routes, const MoeArgs& args)
-      : routing(routes),
+  Experts(const Products& how, const Routing& routes, const MoeArgs& args)
+      : products(how),
+        routing(routes),
         gate("moe", args.gate),
         up("moe", args.up),
         down("moe", args.down),
@@ -81,14 +83,10 @@ struct Experts {
   /// silu(gate x) * up x of all pairs: `put` receives a pair, its first inner row and the values.
   template <typename X, typename Put>
   void gate_up(ThreadPool& pool, std::span<const X* const> x, const Put& put) const {
-    pool.parallel_for(groups() * inner, row_grain(2 * n), [&](int64_t begin, int64_t end) {
-      while (begin < end) {
-        const int64_t from = begin % inner;
-        const int64_t to = std::min(inner, from + end - begin);
-        gate_up_rows(routing.groups[static_cast<size_t>(begin / inner)], x, from, to, put);
-        begin += to - from;
-      }
-    });
+    products.over_rows<X>(
+        pool, groups(), inner, row_grain(2 * n), [&](int64_t group, int64_t begin, int64_t end) {
+          gate_up_rows(routing.groups[static_cast<size_t>(group)], x, begin, end, put);
+        });
   }
 
   /// Adds the weighted outputs to y. Split by outputs, not by experts: each element of y is summed
@@ -99,11 +97,12 @@ struct Experts {
                 std::span<float* const> y,
                 int64_t step) const {
     const int64_t work = inner * std::max<int64_t>(groups(), 1);
-    pool.parallel_for(outputs, row_grain(work), [&](int64_t begin, int64_t end) {
-      for (const Group& group : routing.groups) {
-        add_down_rows(group, hidden, begin, end, y, step);
-      }
-    });
+    products.over_rows<X>(pool, 1, outputs, row_grain(work),
+                          [&](int64_t, int64_t begin, int64_t end) {
+                            for (const Group& group : routing.groups) {
+                              add_down_rows(group, hidden, begin, end, y, step);
+                            }
+                          });
   }
 
  private:
@@ -124,8 +123,8 @@ struct Experts {
     const auto up_rows = row_pointers(ups.data(), group.count, width);
     const int64_t first = group.expert * inner + begin;
     const std::span<const X* const> all(rows);
-    dot_rows(all, n, gate, first, 0, width, {gate_rows.data()});
-    dot_rows(all, n, up, first, 0, width, {up_rows.data()});
+    products(all, n, gate, first, 0, width, {gate_rows.data()});
+    products(all, n, up, first, 0, width, {up_rows.data()});
     simd().swiglu(gates.data(), ups.data(), group.count * width, gates.data());
     for (size_t i = 0; i < rows.size(); ++i) {
       put(group.first + static_cast<int64_t>(i), begin,
@@ -144,7 +143,7 @@ struct Experts {
     std::vector<float> results(static_cast<size_t>(group.count * width));
     const auto out = row_pointers(results.data(), group.count, width);
     const auto first = static_cast<size_t>(group.first);
-    dot_rows(hidden.subspan(first, out.size()), inner, down, group.expert * outputs + begin, 0,
+    products(hidden.subspan(first, out.size()), inner, down, group.expert * outputs + begin, 0,
              width, {out.data()});
     for (size_t i = 0; i < out.size(); ++i) {
       float* to = y[static_cast<size_t>(routing.tokens[first + i])] + begin * step;
@@ -201,13 +200,13 @@ void CpuBackend::moe(const MoeArgs& args, const View& y) {
     fill(y, 0.0);
   }
   const FloatRows x("moe", args.x);
-  const Experts experts(routing, args);
+  const Experts experts(products_, routing, args);
   const auto pairs = static_cast<int64_t>(routing.tokens.size());
   const auto rows = row_pointers(reinterpret_cast<float*>(output(y, "moe")) + y.layout.offset,
                                  y.dim(0), y.layout.stride(0));
   const int64_t step = y.layout.stride(1);
   const auto rounds = [&](const WeightRows& weight) {
-    return rounds_rows(precision_, y.dim(0), weight.dtype());
+    return products_.rounds(y.dim(0), weight.dtype());
   };
   if (rounds(experts.gate) && rounds(experts.up) && rounds(experts.down)) {
     const RoundedRows inputs = rounded(pool_, x.rows(), experts.n);

@@ -1,15 +1,15 @@
 #include "backend/wgpu/api.h"
 
-#include <dlfcn.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <system_error>
 
 #include "base/error.h"
+#include "base/shared_library.h"
 
 namespace candela::wgpu {
 namespace {
@@ -36,37 +36,11 @@ Opened& opened() {
   return instance;
 }
 
-std::vector<fs::path> search_folders() {
-  std::vector<fs::path> folders;
-  std::error_code error;
-  const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  if (error) {
-    return folders;
-  }
-  folders.push_back(program.parent_path());
-  folders.push_back(program.parent_path().parent_path() / "lib");
-  for (fs::path at = program.parent_path(); !at.empty(); at = at.parent_path()) {
-    if (fs::is_directory(at / ".deps/webgpu/lib", error)) {
-      folders.push_back(at / ".deps/webgpu/lib");
-      break;
-    }
-    if (at == at.root_path()) {
-      break;
-    }
-  }
-  return folders;
-}
-
-template <size_t N>
-void add_candidates(const char* const (&names)[N], std::vector<std::string>& out) {
-  for (const fs::path& folder : search_folders()) {
-    for (const char* name : names) {
-      std::error_code error;
-      if (fs::exists(folder / name, error)) {
-        out.push_back((folder / name).string());
-        return;
-      }
-    }
+/// The first library of these names; where several folders hold one, the nearest to the program.
+void add_candidate(std::span<const char* const> names, std::vector<std::string>& out) {
+  const std::vector<std::string> found = find_libraries("webgpu", names);
+  if (!found.empty()) {
+    out.push_back(found.front());
   }
 }
 
@@ -93,19 +67,14 @@ std::string version_of(const Api& api) {
                      (number >> 8) & 255u, number & 255u);
 }
 
-template <typename Function>
-void resolve(void* library, const char* name, Function& function) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-}
-
 std::unique_ptr<Api> load(const std::string& path) {
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  std::string reason;
+  void* library = open_shared_library(path, reason);
   if (library == nullptr) {
-    const char* reason = dlerror();
     fail(ErrorKind::Unavailable, Subject::Device,
          "The WebGPU library {} cannot be opened: {}. Run scripts/setup, or name another one with "
          "--webgpu.",
-         path, reason != nullptr ? reason : "no reason given");
+         path, reason);
   }
   auto api = std::make_unique<Api>();
   api->path = path;
@@ -151,10 +120,10 @@ std::vector<std::string> library_candidates(const std::string& choice) {
   const std::string wanted = library_choice(choice);
   std::vector<std::string> found;
   if (wanted == "auto" || wanted == "dawn") {
-    add_candidates(kDawnNames, found);
+    add_candidate(kDawnNames, found);
   }
   if (wanted == "auto" || wanted == "wgpu-native") {
-    add_candidates(kNativeNames, found);
+    add_candidate(kNativeNames, found);
   }
   if (wanted != "auto" && wanted != "dawn" && wanted != "wgpu-native") {
     std::error_code error;
