@@ -113,11 +113,10 @@ struct Filled final : HostMemory {
 
 /// Bytes a second of the way from filled host memory to where weights are put.
 double copy_rate(const Device& device) {
-  const uint64_t block = UINT64_C(32) << 20;
-  const auto filled = std::make_shared<const Filled>(block);
-  // Not adjacent, so that they stay pieces.
-  const uint64_t count = device.limits().software ? 8 : 64;
-  const std::vector<HostPiece> pieces(count, HostPiece(filled->data));
+  // More than a cache holds: a file's pages are read from memory, too.
+  const uint64_t bytes = (device.limits().software ? UINT64_C(256) : UINT64_C(2048)) << 20;
+  const auto filled = std::make_shared<const Filled>(bytes);
+  const HostPiece pieces[] = {filled->data};
   const auto once = [&] {
     const Imported made = device.backend().import_host(pieces, filled, 4096, 2, "copy probe");
     device.synchronize();
@@ -125,7 +124,7 @@ double copy_rate(const Device& device) {
   once();  // makes the staging buffers and touches the device's memory
   const engine::Stopwatch watch;
   once();
-  return static_cast<double>(block * count) / watch.seconds();
+  return static_cast<double>(bytes) / watch.seconds();
 }
 
 LoadRow measure(const std::string& state,

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mapped_file.h"
+#include "base/threads.h"
 
 namespace candela::wgpu {
 namespace {
@@ -22,6 +23,13 @@ constexpr uint64_t kSmall = UINT64_C(64) << 10;
 constexpr uint64_t kVector = UINT64_C(16) << 10;
 /// Kernels read weights fastest from multiples of this.
 constexpr uint64_t kFastAlignment = 16;
+
+/// New memory is zeroed and then copied to from the page cache: work for cores, until memory is the
+/// bound, not only waiting for a disk.
+int fill_threads() {
+  constexpr int kMemoryBound = 32;
+  return std::clamp(available_cores(), IoThreads::kEnough, kMemoryBound);
+}
 
 /// The whole pages that a piece touches.
 HostPiece pages_of(HostPiece piece) {
@@ -149,7 +157,7 @@ void WeightLoader::fill(HostBuffer& buffer,
                         const HostPieces& pieces,
                         const Storage::Segment& segment) {
   if (!threads_) {
-    threads_ = std::make_unique<IoThreads>(IoThreads::kEnough);
+    threads_ = std::make_unique<IoThreads>(fill_threads());
   }
   std::vector<std::future<void>> reads;
   for (uint64_t at = 0; at < segment.bytes; at += StagingRing::kChunk) {
