@@ -159,10 +159,12 @@ TEST(DecodeBatch, ASequenceDoesNotDependOnItsNeighbours) {
   }
 }
 
-TEST(DecodeBatch, LogitsOfASequenceAreTheSameBitsWhateverItsNeighboursAre) {
+class SameBits : public testing::TestWithParam<DType> {};
+
+TEST_P(SameBits, LogitsDoNotDependOnNeighbours) {
   const auto logits = [](size_t own, size_t neighbour) {
     const size_t lengths[] = {own, neighbour};
-    Session session(wgpu_device(), lengths);
+    Session session(wgpu_device(), lengths, kTinyOmni, GetParam());
     const uint32_t next[] = {7, static_cast<uint32_t>(neighbour)};
     const nn::StepRow rows[] = {{&session.sequences[0], {&next[0], 1}, false},
                                 {&session.sequences[1], {&next[1], 1}, false}};
@@ -175,6 +177,11 @@ TEST(DecodeBatch, LogitsOfASequenceAreTheSameBitsWhateverItsNeighboursAre) {
   EXPECT_EQ(logits(40, 700), expected) << "whose keys are split";
   EXPECT_EQ(logits(600, 900), logits(600, 20)) << "both are, into different numbers";
 }
+
+INSTANTIATE_TEST_SUITE_P(DecodeBatch,
+                         SameBits,
+                         testing::Values(DType::F32, DType::BF16, DType::Q8_0),
+                         [](const auto& tested) { return std::string(dtype_name(tested.param)); });
 
 /// Ten steps of two sequences, drawn on the device or from logits on the host.
 std::vector<Ids> drawn(const Device& device, bool on_device, const nn::SamplingOptions& options) {

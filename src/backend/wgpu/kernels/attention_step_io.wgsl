@@ -76,6 +76,11 @@ fn scaled(a: Eight, by: f32) -> Eight {
   return Eight(a.lo * by, a.hi * by);
 }
 
+// a * by + c, rounded once.
+fn plus_scaled(a: Eight, by: f32, c: Eight) -> Eight {
+  return Eight(fma(a.lo, vec4<f32>(by), c.lo), fma(a.hi, vec4<f32>(by), c.hi));
+}
+
 fn x8(at: u32) -> Eight {
   return Eight(x[at >> 2u], x[(at >> 2u) + 1u]);
 }
@@ -87,9 +92,8 @@ struct Turn {
 }
 
 fn turned(own: Eight, other: Eight, by: Turn) -> Eight {
-  let a = times(own, by.own);
   let b = times(other, by.other);
-  return Eight(a.lo + b.lo, a.hi + b.hi);
+  return Eight(fma(own.lo, by.own.lo, b.lo), fma(own.hi, by.own.hi, b.hi));
 }
 
 // The partners of eight dimensions: the piece at `partner`, or the neighbours.

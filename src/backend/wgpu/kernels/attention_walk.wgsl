@@ -25,7 +25,8 @@ fn fetch_ahead(ahead: ptr<function, Ahead>, at: u32, range: Range, place: Place,
   }
 }
 
-// Adds the positions of a range, the first of which are on their way.
+// Adds the positions of a range, the first of which are on their way. Where a sum of products could be
+// rounded in two ways it says which: each variant of the kernel is to give the same bits.
 fn walk(range: Range, place: Place, recent: bool, query: ptr<function, array<Eight, {{HEADS}}>>,
         ahead: ptr<function, Ahead>, so_far: ptr<function, Sums>, lane: u32, base: u32) {
   for (var at = range.begin; at < range.end; at += kTeams * kAhead) {
@@ -45,20 +46,20 @@ fn walk(range: Range, place: Place, recent: bool, query: ptr<function, array<Eig
     }
     let fade = select(0.0, exp(max((*so_far).highest - now, -80.0)), (*so_far).highest > kLowest);
     (*so_far).highest = now;
-    (*so_far).sum *= fade;
+    var parts = 0.0;
     for (var h = 0u; h < kHeads; h++) {
       (*so_far).acc[h] = scaled((*so_far).acc[h], subgroupShuffle(fade, base + lane_of(h)));
     }
     for (var i = 0u; i < kAhead; i++) {
       let part = select(0.0, exp(max(scores[i] - now, -80.0)),
                         at + i * kTeams + place.team < range.end);
-      (*so_far).sum += part;
+      parts += part;
       let eight = unpacked(here.value[i], place.spot, recent);
       for (var h = 0u; h < kHeads; h++) {
         let by = subgroupShuffle(part, base + lane_of(h));
-        (*so_far).acc[h].lo += by * eight.lo;
-        (*so_far).acc[h].hi += by * eight.hi;
+        (*so_far).acc[h] = plus_scaled(eight, by, (*so_far).acc[h]);
       }
     }
+    (*so_far).sum = fma((*so_far).sum, fade, parts);
   }
 }
