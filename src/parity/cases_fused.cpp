@@ -333,6 +333,8 @@ void add_moe_block(Table& table) {
   }
   // All experts alike to the router: the first ones are chosen.
   add("ties", DType::BF16, {1, 5, 40, 24, 32}, true, true);
+  add("few_tokens", DType::BF16, {21, 3, 70, 24, 776}, true);
+  add("few_odd", DType::BF16, {6, 3, 7, 33, 17}, true);
   add("prompt", DType::BF16, {100, 3, 70, 24, 72}, true);
   add("prompt_raw_weights", DType::BF16, {130, 4, 64, 72, 136}, false);
   // Large enough for sizes in a kernel's text.

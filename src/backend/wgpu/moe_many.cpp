@@ -40,6 +40,15 @@ bool are_few(const MoeRun& run) {
   return run.tokens <= kMostFew;
 }
 
+/// Blocks of rows that a workgroup of moe_few makes one after the other: what it has to look up
+/// before takes as long as a block. Fewer workgroups than a large GPU holds would cost more.
+uint32_t few_times(uint32_t tokens, bool gate_up) {
+  if (tokens > 32) {
+    return 4;
+  }
+  return gate_up && tokens <= 16 ? 1 : 2;
+}
+
 /// A kernel over the tiles of the plan, and how many rows of results its workgroups make.
 struct TileKernel {
   KernelId id;
@@ -54,7 +63,9 @@ TileKernel tile_kernel(
     kernel.id.defines.emplace_back("GATE_UP");
   }
   if (few) {
-    kernel.rows = rows_a_workgroup(run.limits) * kFewRows / (gate_up ? 2 : 1);
+    const uint32_t times = few_times(run.tokens, gate_up);
+    kernel.rows = rows_a_workgroup(run.limits) * kFewRows / (gate_up ? 2 : 1) * times;
+    kernel.id.substitutions.emplace_back("TIMES", std::to_string(times));
     if (use_subgroups(run.limits)) {
       kernel.id.defines.emplace_back("SUBGROUPS");
     }

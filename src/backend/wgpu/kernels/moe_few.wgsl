@@ -3,9 +3,9 @@
 // registers that fewer loads are under way, which costs more than reading some weights twice.)
 // Under GATE_UP y[p, r] = silu(gate_e[r] . x[p / k]) * (up_e[r] . x[p / k]), else
 // y[p, r] = down_e[r] . x[p], for the rows e * rows + r in [row_begin, row_end), one segment.
-// Four rows a subgroup (two of gate and the same of up), without subgroups 32 threads.
+// Four rows a subgroup (two of gate and the same of up), without subgroups 32 threads, {{TIMES}} times.
 // A thread makes {{ROUND}} steps in a loop that compilers unroll; the columns are a multiple of all lanes'.
-// Workgroup 128. Shared: 2 KiB without subgroups. Sums in F32, in an order that does not depend on
+// Workgroup 128; subgroups of at least four. Shared: 2 KiB without subgroups. Sums in F32, in an order that does not depend on
 // the other pairs. Grid: blocks of rows x tiles; tiles beyond the plan do nothing.
 //:include weight
 
@@ -71,28 +71,10 @@ fn x_part(start: u32, c: u32, apart: u32) -> Eight {
 }
 //:end
 
-//:if SUBGROUPS
-fn total(part: vec4<f32>, thread: u32, lane: u32) -> vec4<f32> {
-  return subgroupAdd(part);
-}
-//:else
-const kLanes = 32u;
-var<workgroup> partial: array<vec4<f32>, 128>;
-
-fn total(part: vec4<f32>, thread: u32, lane: u32) -> vec4<f32> {
-  workgroupBarrier();
-  partial[thread] = part;
-  for (var step = kLanes / 2u; step > 0u; step /= 2u) {
-    workgroupBarrier();
-    if (lane < step) {
-      partial[thread] += partial[thread + step];
-    }
-  }
-  return partial[thread];
-}
-//:end
+//:include moe_totals
 
 const kRound = {{ROUND}}u;
+const kTimes = {{TIMES}}u;
 //:if GATE_UP
 const kResults = 2u;
 //:else
@@ -144,18 +126,16 @@ fn add(sum: vec4<f32>, x: Eight, w: Rows) -> vec4<f32> {
   return fma(vec4<f32>(w.a.hi.w, w.b.hi.w, w.c.hi.w, w.d.hi.w), vec4<f32>(x.hi.w), s);
 }
 
-fn store(place: Place, slot: u32, lane: u32, sum: vec4<f32>) {
+fn store(place: Place, slot: u32, sum: vec4<f32>) {
 //:if GATE_UP
   let result = vec4<f32>(silu(sum.x) * sum.z, silu(sum.y) * sum.w, 0.0, 0.0);
 //:else
   let result = sum;
 //:end
-  if (lane == 0u) {
-    let pair = plan[params.order_offset + place.first + slot];
-    for (var i = 0u; i < kResults; i++) {
-      if (holds(place, i)) {
-        y[params.y_offset + pair * params.rows + place.row + i] = result[i];
-      }
+  let pair = plan[params.order_offset + place.first + slot];
+  for (var i = 0u; i < kResults; i++) {
+    if (holds(place, i)) {
+      y[params.y_offset + pair * params.rows + place.row + i] = result[i];
     }
   }
 }
@@ -176,29 +156,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let rows_a_group = 128u / lanes * kResults;
   // Uniform, as are all branches on the number of pairs: the plan is bound read-only and the tile
   // comes from the workgroup's number.
+  let entry = params.plan_offset + 1u + group.y * 3u;
+  let count = plan[entry + 2u];
+  var place = Place(plan[entry], plan[entry + 1u],
+                    group.x * rows_a_group * kTimes + warp * kResults);
   if (group.y >= plan[params.plan_offset]) {
     return;
   }
-  let entry = params.plan_offset + 1u + group.y * 3u;
-  let count = plan[entry + 2u];
-  let place = Place(plan[entry], plan[entry + 1u],
-                    group.x * rows_a_group + warp * kResults);
   let last = count - 1u;
   let x0 = x_start(place, 0u);
   let x1 = x_start(place, min(1u, last));
   let x2 = x_start(place, min(2u, last));
   let x3 = x_start(place, min(3u, last));
-  let wa = start_of(place, 0u);
-  let wb = start_of(place, 1u);
-//:if GATE_UP
-//:else
-  let wc = start_of(place, 2u);
-  let wd = start_of(place, 3u);
-//:end
-  var s0 = vec4<f32>(0.0);
-  var s1 = s0;
-  var s2 = s0;
-  var s3 = s0;
 //:if W_PAIR
   let own = lane * 4u;
   let apart = lanes * 4u;
@@ -206,36 +175,45 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let own = lane * 8u;
   let apart = 0u;
 //:end
-  for (var first = own; first < params.cols; first += kRound * lanes * 8u) {
-    for (var i = 0u; i < kRound; i++) {
-      let c = first + i * lanes * 8u;
-      var rows: Rows;
-      rows.a = w_part(0u, params.w_start + wa, c, apart);
-      rows.b = w_part(0u, params.w_start + wb, c, apart);
+  for (var t = 0u; t < kTimes; t++) {
+    let wa = start_of(place, 0u);
+    let wb = start_of(place, 1u);
 //:if GATE_UP
-      rows.c = w_part(1u, params.up_start + wa, c, apart);
-      rows.d = w_part(1u, params.up_start + wb, c, apart);
 //:else
-      rows.c = w_part(0u, params.w_start + wc, c, apart);
-      rows.d = w_part(0u, params.w_start + wd, c, apart);
+    let wc = start_of(place, 2u);
+    let wd = start_of(place, 3u);
 //:end
-      s0 = add(s0, x_part(x0, c, apart), rows);
-      if (count > 1u) {
-        s1 = add(s1, x_part(x1, c, apart), rows);
-      }
-      if (count > 2u) {
-        s2 = add(s2, x_part(x2, c, apart), rows);
-        s3 = add(s3, x_part(x3, c, apart), rows);
+    var s0 = vec4<f32>(0.0);
+    var s1 = s0;
+    var s2 = s0;
+    var s3 = s0;
+    for (var first = own; first < params.cols; first += kRound * lanes * 8u) {
+      for (var i = 0u; i < kRound; i++) {
+        let c = first + i * lanes * 8u;
+        var rows: Rows;
+        rows.a = w_part(0u, params.w_start + wa, c, apart);
+        rows.b = w_part(0u, params.w_start + wb, c, apart);
+//:if GATE_UP
+        rows.c = w_part(1u, params.up_start + wa, c, apart);
+        rows.d = w_part(1u, params.up_start + wb, c, apart);
+//:else
+        rows.c = w_part(0u, params.w_start + wc, c, apart);
+        rows.d = w_part(0u, params.w_start + wd, c, apart);
+//:end
+        s0 = add(s0, x_part(x0, c, apart), rows);
+        if (count > 1u) {
+          s1 = add(s1, x_part(x1, c, apart), rows);
+        }
+        if (count > 2u) {
+          s2 = add(s2, x_part(x2, c, apart), rows);
+          s3 = add(s3, x_part(x3, c, apart), rows);
+        }
       }
     }
-  }
-  store(place, 0u, lane, total(s0, thread, lane));
-  if (count > 1u) {
-    store(place, 1u, lane, total(s1, thread, lane));
-  }
-  // Slots beyond the last pair repeat it.
-  if (count > 2u) {
-    store(place, 2u, lane, total(s2, thread, lane));
-    store(place, min(3u, last), lane, total(s3, thread, lane));
+    let sum = totals(s0, s1, s2, s3, thread, lane, lanes);
+    if (lane < count) {
+      store(place, lane, sum);
+    }
+    place.row += rows_a_group;
   }
 }
