@@ -40,9 +40,9 @@ struct Product {
   const dnnl_memory_desc* scratchpad;  // of desc
 
   Product(const OneDnnApi& api, dnnl_engine* engine, const ProductShape& shape)
-      : x(gapless(api, shape.rows, shape.n, dnnl_bf16, {shape.n, 1})),
-        weight(gapless(api, shape.n, shape.weights, dnnl_bf16, {1, shape.stride})),
-        y(gapless(api, shape.rows, shape.weights, dnnl_f32, {shape.weights, 1})),
+      : x(matrix(api, shape.rows, shape.n, dnnl_bf16, {shape.n, 1})),
+        weight(matrix(api, shape.n, shape.weights, dnnl_bf16, {1, shape.stride})),
+        y(matrix(api, shape.rows, shape.weights, dnnl_f32, {shape.weights, 1})),
         desc(make_desc(api, engine)),
         primitive(Primitive::make(
             api.primitive_destroy,
@@ -55,7 +55,7 @@ struct Product {
     int64_t rows, columns;
   };
 
-  static Desc::Pointer gapless(
+  static Desc::Pointer matrix(
       const OneDnnApi& api, int64_t rows, int64_t columns, dnnl_data_type_t type, Strides strides) {
     return Desc::make(api.desc_destroy, "describe a matrix", [&](dnnl_memory_desc** out) {
       const dnnl_dims_t dims = {rows, columns};

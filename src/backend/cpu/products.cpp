@@ -9,22 +9,22 @@ namespace {
 // From here on arithmetic is the bound, not memory, so that halving it gains time.
 constexpr int64_t kManyRows = 8;
 
-/// Null where own loops are to multiply. They are as fast as oneDNN without a matrix unit.
-std::unique_ptr<const OneDnn> open_onednn_if(Precision precision, const std::string& choice) {
+/// Whether oneDNN is to multiply. Without a matrix unit own loops are as fast.
+bool wants_onednn(Precision precision, const std::string& choice) {
   if (precision == Precision::Exact || choice == "off") {
-    return nullptr;
+    return false;
   }
-  if (choice == "auto") {
-    return OneDnn::processor_has_amx() && OneDnn::is_found() ? std::make_unique<const OneDnn>("")
-                                                             : nullptr;
-  }
-  return std::make_unique<const OneDnn>(choice == "on" ? "" : choice);
+  return choice != "auto" || (OneDnn::processor_has_amx() && OneDnn::is_found());
 }
 
 }  // namespace
 
-Products::Products(Precision precision, const std::string& onednn)
-    : precision_(precision), onednn_(open_onednn_if(precision, onednn)) {}
+Products::Products(Precision precision, const std::string& onednn) : precision_(precision) {
+  if (wants_onednn(precision, onednn)) {
+    const bool is_path = onednn != "auto" && onednn != "on";
+    onednn_ = std::make_unique<OneDnn>(is_path ? onednn : "");
+  }
+}
 
 bool Products::rounds(int64_t rows, DType weight) const {
   return precision_ == Precision::Fast && rows >= kManyRows && weight == DType::BF16 &&

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
 
 #include "backend/cpu/dot_rows.h"
 #include "backend/cpu/onednn.h"
@@ -65,7 +66,7 @@ class Products {
 
  private:
   Precision precision_;
-  std::unique_ptr<const OneDnn> onednn_;
+  std::unique_ptr<OneDnn> onednn_;  ///< null: own loops multiply
 };
 
 }  // namespace candela::cpu
