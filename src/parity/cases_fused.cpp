@@ -179,6 +179,9 @@ void add_route(Table& table) {
   add("equal", filled({3, 32}, 1), 8, true);
   add("all", normal({3, 4}, 5), 4, true);
   add("no_tokens", filled({0, 32}, 1), 8, true);
+  add("many_tokens", outliers({70, 60}, 6), 3, true);
+  add("many_tokens_raw", normal({133, 17}, 7), 4, false);
+  add("many_equal", filled({65, 33}, 1), 4, true);
 }
 
 Host expert_weight(const Shape& shape, uint64_t seed, DType dtype) {

@@ -11,9 +11,11 @@ namespace {
 
 constexpr uint32_t kMostExperts = 1024;
 constexpr uint32_t kMostRouted = 64;
+/// Up to so many tokens a workgroup each is quicker than a subgroup, as a GPU has room for them.
+constexpr uint32_t kFewRouted = 64;
 
 struct RouteParams {
-  uint32_t tokens, count, k, normalize;
+  uint32_t tokens, count, k;
   uint32_t logits_offset, logits_stride, experts_offset, weights_offset;
 };
 
@@ -119,15 +121,21 @@ void WgpuBackend::moe_route(const MoeRouteArgs& args, const View& experts, const
          "gapless, are.",
          k, rows.cols, kMostRouted, kMostExperts);
   }
-  const RouteParams params{rows.rows,
-                           rows.cols,
-                           k,
-                           args.normalize ? 1u : 0u,
-                           rows.offset,
-                           rows.stride,
-                           moe_offset(experts),
-                           moe_offset(weights)};
-  stream_->dispatch({"moe_route"}, grid_for(rows.rows), params,
+  const RouteParams params{rows.rows,           rows.cols,          k, rows.offset, rows.stride,
+                           moe_offset(experts), moe_offset(weights)};
+  KernelId kernel{"moe_route"};
+  if (args.normalize) {
+    kernel.defines.emplace_back("NORMALIZE");
+  }
+  uint32_t tokens_at_once = 1;
+  if (rows.rows > kFewRouted && use_subgroups(limits()) && k <= limits().subgroup_min &&
+      rows.cols <= 32 * limits().subgroup_min) {
+    kernel.defines.emplace_back("SUBGROUPS");
+    kernel.substitutions.emplace_back("EXPERTS", "params.count");
+    kernel.substitutions.emplace_back("K", "params.k");
+    tokens_at_once = rows_a_workgroup(limits());
+  }
+  stream_->dispatch(kernel, grid_for(moe_blocks(rows.rows, tokens_at_once)), params,
                     {whole_in(logits), whole_out(experts), whole_out(weights)});
 }
 

@@ -166,7 +166,9 @@ MoePlan moe_plan(const MoeRun& run, WgpuBackend& backend, const MoeCut& cut) {
                            moe_offset(plan.view) + grids,
                            wide_blocks,
                            narrow_blocks};
-  run.stream.dispatch({"moe_group"}, grid_for(run.expert_count), params,
+  KernelId kernel{"moe_group"};
+  kernel.substitutions.emplace_back("AHEAD", run.pairs > 1024 ? "16" : "4");
+  run.stream.dispatch(kernel, grid_for(run.expert_count), params,
                       {whole_in(run.experts), whole_out(plan.view)});
   return plan;
 }

@@ -26,6 +26,7 @@ struct Params {
 
 const kWords = 2048u;
 const kPass = 65536u;  // pairs whose bits fit
+const kAhead = {{AHEAD}}u;  // loads that are under way at a time
 
 var<workgroup> counts: array<atomic<u32>, 1024>;
 var<workgroup> bits: array<atomic<u32>, 2048>;
@@ -65,13 +66,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     atomicStore(&bits[i], 0u);
   }
   workgroupBarrier();
-  // Four loads are under way at a time.
-  for (var p = thread; p < params.pairs; p += 1024u) {
-    let e = vec4<u32>(expert_of(p), expert_of(p + 256u), expert_of(p + 512u), expert_of(p + 768u));
-    count(p, e.x, expert);
-    count(p + 256u, e.y, expert);
-    count(p + 512u, e.z, expert);
-    count(p + 768u, e.w, expert);
+  for (var p = thread; p < params.pairs; p += 256u * kAhead) {
+    var e: array<u32, kAhead>;
+    for (var i = 0u; i < kAhead; i++) {
+      e[i] = expert_of(p + i * 256u);
+    }
+    for (var i = 0u; i < kAhead; i++) {
+      count(p + i * 256u, e[i], expert);
+    }
   }
   workgroupBarrier();
 

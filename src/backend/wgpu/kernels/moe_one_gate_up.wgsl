@@ -77,9 +77,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let slot = min(index / blocks, {{K}} - 1u);
   let count = select(slot + 1u, {{K}}, index == 0u);
 //:if SUBGROUPS
-  let ranked = rank_experts(slot, count, thread, lane, lanes);
+  let ranked = rank_experts(params.logits_offset, slot, count, thread, lane, lanes);
 //:else
-  let ranked = rank_experts(slot, count, thread);
+  let ranked = rank_experts(params.logits_offset, slot, count, thread);
 //:end
   let r = (index % blocks) * rows_a_group + team;
   let at = (ranked.expert * inner + min(r, inner - 1u)) * {{W_STRIDE}};

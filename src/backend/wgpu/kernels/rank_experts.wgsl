@@ -1,5 +1,5 @@
 // rank_experts: the experts of one token, best first, for kernels whose every workgroup ranks them itself.
-// Needs the binding `logits`, array<f32>, at params.logits_offset; {{EXPERTS}} and {{K}}: how many there are
+// Needs the binding `logits`, array<f32>, the token's from `row` on; {{EXPERTS}} and {{K}}: how many there are
 // and how many are used. Ties go to the lower index. Weights: softmax over all experts or, under
 // NORMALIZE, over the used ones.
 
@@ -7,14 +7,14 @@ const kLowest = -3.0e38;
 
 struct Ranked {
   expert: u32,  // of rank `slot`
-  own: u32,     // of rank `thread`, and
+  own: u32,     // of rank `mine`, and
   weight: f32,  // its weight, if all that are used were asked for
 }
 
 //:if SUBGROUPS
 // Every subgroup finds the first `count` by itself, one after the other, without a barrier. A lane looks
 // at every `lanes`th expert, at most 32 of them.
-fn rank_experts(slot: u32, count: u32, thread: u32, lane: u32, lanes: u32) -> Ranked {
+fn rank_experts(row: u32, slot: u32, count: u32, mine: u32, lane: u32, lanes: u32) -> Ranked {
   var ranked = Ranked(0u, 0u, 0.0);
   var taken = 0u;
   var highest = 0.0;
@@ -23,7 +23,7 @@ fn rank_experts(slot: u32, count: u32, thread: u32, lane: u32, lanes: u32) -> Ra
     var value = kLowest;
     var expert = 0xffffffffu;
     for (var i = 0u; i * lanes + lane < {{EXPERTS}}; i++) {
-      let other = logits[params.logits_offset + i * lanes + lane];
+      let other = logits[row + i * lanes + lane];
       if (((taken >> i) & 1u) == 0u && other > value) {
         value = other;
         expert = i * lanes + lane;
@@ -38,7 +38,7 @@ fn rank_experts(slot: u32, count: u32, thread: u32, lane: u32, lanes: u32) -> Ra
     if (rank == slot) {
       ranked.expert = expert;
     }
-    if (rank == thread) {
+    if (rank == mine) {
       ranked.own = expert;
       ranked.weight = share;
     }
@@ -47,7 +47,7 @@ fn rank_experts(slot: u32, count: u32, thread: u32, lane: u32, lanes: u32) -> Ra
 //:else
   total = 0.0;
   for (var i = lane; i < {{EXPERTS}}; i += lanes) {
-    total += exp(max(logits[params.logits_offset + i] - highest, -80.0));
+    total += exp(max(logits[row + i] - highest, -80.0));
   }
   total = subgroupAdd(total);
 //:end
@@ -60,8 +60,8 @@ var<workgroup> chosen: array<u32, 64>;
 var<workgroup> best: array<f32, 64>;
 
 // Each thread counts the logits that are larger than its own.
-fn rank_experts(slot: u32, count: u32, thread: u32) -> Ranked {
-  let mine = select(kLowest, logits[params.logits_offset + min(thread, {{EXPERTS}} - 1u)],
+fn rank_experts(row: u32, slot: u32, count: u32, thread: u32) -> Ranked {
+  let mine = select(kLowest, logits[row + min(thread, {{EXPERTS}} - 1u)],
                     thread < {{EXPERTS}});
   values[thread] = mine;
   workgroupBarrier();
