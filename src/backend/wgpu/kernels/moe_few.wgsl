@@ -5,8 +5,8 @@
 // y[p, r] = down_e[r] . x[p], for the rows e * rows + r in [row_begin, row_end), one segment.
 // Four rows a subgroup (two of gate and the same of up), without subgroups 32 threads, {{TIMES}} times.
 // A thread makes {{ROUND}} steps in a loop that compilers unroll; the columns are a multiple of all lanes'.
-// Workgroup 128; subgroups of at least four. Shared: 2 KiB without subgroups. Sums in F32, in an order that does not depend on
-// the other pairs. Grid: blocks of rows x tiles; tiles beyond the plan do nothing.
+// Workgroup 128; subgroups of at least four. Shared: 2 KiB without subgroups. Sums in F32, in an order that
+// does not depend on the other pairs. Grid: blocks of rows x tiles; tiles beyond the plan do nothing.
 //:include weight
 
 struct Params {

@@ -1,7 +1,7 @@
 // moe_router: the norm before the experts and the router's logits, for few tokens:
 //   n[t] = x[t] / sqrt(mean(x[t]^2) + eps) * norm, logits[t, e] = w[e] . n[t].
-// x, n: f32 [tokens, {{HIDDEN}}], gapless; norm: BF16 (NORM_BF16) or F32; w: [experts, {{HIDDEN}}] (W_*), rows of
-// a multiple of 8; logits: f32 [tokens, experts].
+// x, n: f32 [tokens, {{HIDDEN}}], gapless, the size a multiple of 8; norm: BF16 (NORM_BF16) or F32;
+// w: [experts, {{HIDDEN}}] (W_*); logits: f32 [tokens, experts].
 // A workgroup of 256 makes n of one token and four logits a subgroup; the first one of a token stores n.
 // A lane makes {{ROUND}} steps in a loop that compilers unroll; the columns are a multiple of all lanes' or
 // ROUND is 1. Needs subgroups. Shared: n and 256 B. Sums in F32. Grid: linear, blocks of experts x tokens.
