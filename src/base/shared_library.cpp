@@ -2,11 +2,14 @@
 
 #include <dlfcn.h>
 
+#include <filesystem>
 #include <system_error>
 
 namespace candela {
 
 namespace fs = std::filesystem;
+
+namespace {
 
 std::vector<fs::path> library_folders(std::string_view part) {
   std::vector<fs::path> folders;
@@ -29,6 +32,8 @@ std::vector<fs::path> library_folders(std::string_view part) {
   }
   return folders;
 }
+
+}  // namespace
 
 std::vector<std::string> find_libraries(std::string_view part, std::span<const char* const> names) {
   std::vector<std::string> found;

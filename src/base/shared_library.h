@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
@@ -8,11 +7,9 @@
 
 namespace candela {
 
-/// Where a library that is opened at run time may lie: beside the program, in ../lib, and in
-/// .deps/PART/lib of the nearest folder above the program that has one.
-std::vector<std::filesystem::path> library_folders(std::string_view part);
-
-/// The path of the first of `names` in each folder of `library_folders` that holds one.
+/// Paths of a library that is opened at run time: the first of `names` in each folder where it may
+/// lie, which are the program's own, ../lib, and .deps/PART/lib of the nearest folder above that
+/// has one.
 std::vector<std::string> find_libraries(std::string_view part, std::span<const char* const> names);
 
 /// Opens the library at `path` for the life of the process: what it starts or registers is beyond
