@@ -136,8 +136,8 @@ class Backend {
   virtual void linear(const LinearArgs& args, const View& y);
   virtual void attention(const AttentionArgs& args, const View& y);
   /// Puts new keys or values into a paged cache: cache[slots[t] / page, h, slots[t] % page, :] =
-  /// x[t, h, :]. x F32 [tokens, kv_heads, dim]; slots U32 [tokens]; cache F32, BF16 or Q8_0
-  /// [pages, kv_heads, page, dim], contiguous.
+  /// x[t, h, :]. x F32 [tokens, kv_heads, dim]; slots U32 [tokens]; cache F32, BF16, F16 (numbers
+  /// beyond its range become its largest) or Q8_16 [pages, kv_heads, page, dim], contiguous.
   virtual void kv_write(const View& x, const View& slots, const View& cache);
   /// rope, kv_write and attention in one; spares launches where `lone` allows it.
   virtual void rope_attention(const RopeAttentionArgs& args, const View& y);

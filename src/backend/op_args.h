@@ -93,11 +93,11 @@ struct LinearArgs {
 };
 
 /// The newest pages of sequences in more bits than the rest of their cache, whose older pages are
-/// Q8_0. A number in a page table that has kFlag set counts pages here. In a row of a table such
+/// Q8_16. A number in a page table that has kFlag set counts pages here. In a row of a table such
 /// numbers come last; where a token is `lone` they are the page of its position and the one before.
 struct RecentPages {
   static constexpr uint32_t kFlag = 0x80000000u;
-  View k;  ///< BF16 [recent pages, kv_heads, page, dim], contiguous, in the storage of k_cache
+  View k;  ///< F16 [recent pages, kv_heads, page, dim], contiguous, in the storage of k_cache
   View v;  ///< likewise, in the storage of v_cache
   View slots = {};  ///< of rope_attention: U32 [tokens], contiguous: where here a new token goes
 };
@@ -110,14 +110,14 @@ struct RecentPages {
 ///   r = spans[t, 2] lies in page pages[r, s / page], slot s % page. An empty interval gives zeros.
 struct AttentionArgs {
   View q;        ///< [tokens, heads, dim], F32, last dimension contiguous
-  View k_cache;  ///< [pages, kv_heads, page, dim], F32, BF16 or Q8_0, last dimension contiguous
+  View k_cache;  ///< [pages, kv_heads, page, dim], F32, BF16 or Q8_16, last dimension contiguous
   View v_cache;  ///< like k_cache
   View spans;    ///< U32 [tokens, 3]: first key, end, sequence row; contiguous
   View pages;    ///< U32 [sequences, max pages]; contiguous
   float scale = 1.0f;
   /// No query sees more than this many keys: sizes scratch, never the result.
   int64_t max_span = 0;
-  std::optional<RecentPages> recent = {};  ///< of Q8_0 caches
+  std::optional<RecentPages> recent = {};  ///< of Q8_16 caches
 };
 
 /// The projection that follows attention: y = residual + weight . x (+ bias).

@@ -24,6 +24,8 @@ std::string_view dtype_name(DType dtype) {
       return "Q4_0";
     case DType::Q4_1:
       return "Q4_1";
+    case DType::Q8_16:
+      return "Q8_16";
   }
   return "?";
 }

@@ -200,7 +200,7 @@ DType ModelFlags::kv_dtype() const {
     return DType::BF16;
   }
   if (kv_type == "q8" || kv_type == "Q8") {
-    return DType::Q8_0;
+    return DType::Q8_16;
   }
   wrong("--kv-type", kv_type, "f32, bf16 or q8");
 }

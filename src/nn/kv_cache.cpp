@@ -9,7 +9,7 @@ namespace candela::nn {
 
 namespace {
 
-constexpr DType kRecentType = DType::BF16;
+constexpr DType kRecentType = DType::F16;
 
 int64_t pages_for(int64_t positions) {
   return (positions + KvCache::kPage - 1) / KvCache::kPage;
@@ -42,7 +42,7 @@ void add_free(std::vector<uint32_t>& free, int64_t begin, int64_t end) {
 }  // namespace
 
 KvCache::KvCache(const Sizes& sizes, Device device) : sizes_(sizes), device_(std::move(device)) {
-  if (sizes.dtype != DType::F32 && sizes.dtype != DType::BF16 && sizes.dtype != DType::Q8_0) {
+  if (sizes.dtype != DType::F32 && sizes.dtype != DType::BF16 && sizes.dtype != DType::Q8_16) {
     fail(ErrorKind::InvalidArgument, Subject::Usage,
          "The KV cache cannot hold {}; use --kv-type f32, bf16 or q8.", dtype_name(sizes.dtype));
   }
@@ -59,7 +59,7 @@ int64_t KvCache::bytes_per_position(const Sizes& sizes) {
 }
 
 int64_t KvCache::recent_bytes(const Sizes& sizes, int64_t tokens) {
-  const int64_t pages = sizes.dtype == DType::Q8_0 ? pages_for(tokens) + 2 : 0;
+  const int64_t pages = sizes.dtype == DType::Q8_16 ? pages_for(tokens) + 2 : 0;
   return 2 * sizes.layers * pages * bytes_of_page(sizes, kRecentType);
 }
 

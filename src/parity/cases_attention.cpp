@@ -121,7 +121,7 @@ Hosts paged_inputs(const Paged& s, DType dtype) {
 }
 
 void add_paged(Table& table) {
-  for (const DType dtype : {DType::F32, DType::BF16, DType::Q8_0}) {
+  for (const DType dtype : {DType::F32, DType::BF16, DType::Q8_16}) {
     for (const Paged& s :
          {Paged{64, 8, 4, 2, 32}, {64, 2, 8, 1, 128}, {16, 6, 3, 3, 24}, {64, 10, 4, 4, 72}}) {
       if (s.dim % block_elements(dtype) != 0) {
@@ -147,7 +147,7 @@ void add_paged(Table& table) {
 }
 
 void add_kv_write(Table& table) {
-  for (const DType dtype : {DType::F32, DType::BF16, DType::Q8_0}) {
+  for (const DType dtype : {DType::F32, DType::BF16, DType::F16, DType::Q8_16}) {
     for (const int64_t dim : {8, 17, 32, 128}) {
       if (dim % block_elements(dtype) != 0) {
         continue;
@@ -156,12 +156,14 @@ void add_kv_write(Table& table) {
       out.name = fmt::format("kv_write/{}_{}", dtype_name(dtype), dim);
       out.op = "kv_write";
       out.dtype = dtype;
+      const double scale = dtype == DType::F16 ? 5e4 : 1.0;  // some are beyond its range
       // A number close to the middle of two steps may be rounded either way.
-      out.bound = dtype == DType::Q8_0 ? Bound{1e-5, 5e-2, 0.0, 0.0} : kBits;
+      out.bound = dtype == DType::Q8_16 ? Bound{1e-5, 5e-2, 0.0, 0.0} : kBits;
       out.basic = dim == 8;
       out.inputs = [=] {
         return Hosts{normal_cache({3, 2, 4, dim}, 1, dtype),
-                     numbers({5}, {0, 7, 3, 11, 4}, DType::U32), normal({5, 2, dim}, 2)};
+                     numbers({5}, {0, 7, 3, 11, 4}, DType::U32),
+                     normal({5, 2, dim}, 2, DType::F32, scale)};
       };
       out.run = [](const Tensors& in, const Device&) {
         kv_write(in[0], in[1], in[2]);

@@ -104,8 +104,8 @@ Hosts step_inputs(const StepShape& s, DType dtype) {
           normal_cache(cache, 4, dtype),
           normal({s.dim}, 5, DType::BF16),
           normal({s.dim}, 6),
-          normal(recent, 7, DType::BF16),
-          normal(recent, 8, DType::BF16),
+          normal(recent, 7, DType::F16),
+          normal(recent, 8, DType::F16),
           normal({s.rows, s.heads * s.dim}, 9, DType::BF16),
           normal({s.tokens(), s.rows}, 10)};
 }
@@ -357,11 +357,11 @@ void add_rope_attention(Table& table) {
       table.push_back(step_case(s, DType::F32));
     }
     if (is(s, {"basic"})) {
-      table.push_back(step_case(s, DType::Q8_0));
+      table.push_back(step_case(s, DType::Q8_16));
     }
     if (is(s, {"page_border", "large_head", "chunk", "prompt"})) {
       s.recent = true;
-      table.push_back(step_case(s, DType::Q8_0));
+      table.push_back(step_case(s, DType::Q8_16));
     }
   }
 }

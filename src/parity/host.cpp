@@ -48,17 +48,28 @@ unsigned nibble(double value) {
   return static_cast<unsigned>(std::clamp(std::lround(value), 0L, 15L));
 }
 
+/// The scales of every `part` numbers, then a signed byte for each.
+void append_bytes(std::vector<std::byte>& out, std::span<const double> block, size_t part) {
+  std::vector<double> sizes;
+  for (size_t at = 0; at < block.size(); at += part) {
+    const auto [low, high] = std::ranges::minmax(block.subspan(at, part));
+    sizes.push_back(std::max(std::fabs(low), std::fabs(high)));
+    append_f16(out, sizes.back() / 127.0);
+  }
+  for (size_t j = 0; j < block.size(); ++j) {
+    const double size = sizes[j / part];
+    const long q = size == 0.0 ? 0 : std::clamp(std::lround(block[j] * 127.0 / size), -127L, 127L);
+    out.push_back(static_cast<std::byte>(q & 0xff));
+  }
+}
+
 void append_block(std::vector<std::byte>& out, std::span<const double> block, DType dtype) {
-  const auto [low, high] = std::ranges::minmax(block);
-  const double size = std::max(std::fabs(low), std::fabs(high));
-  if (dtype == DType::Q8_0) {
-    append_f16(out, size / 127.0);
-    for (const double value : block) {
-      const long q = size == 0.0 ? 0 : std::clamp(std::lround(value * 127.0 / size), -127L, 127L);
-      out.push_back(static_cast<std::byte>(q & 0xff));
-    }
+  if (dtype == DType::Q8_0 || dtype == DType::Q8_16) {
+    append_bytes(out, block, dtype == DType::Q8_0 ? 32 : 16);
     return;
   }
+  const auto [low, high] = std::ranges::minmax(block);
+  const double size = std::max(std::fabs(low), std::fabs(high));
   const bool with_minimum = dtype == DType::Q4_1;
   const double scale = with_minimum ? (high - low) / 15.0 : size / 8.0;
   const double start = with_minimum ? low : -size;
@@ -141,13 +152,20 @@ Host normal_cache(const Shape& shape, uint64_t seed, DType dtype) {
 
 std::vector<double> as_cached(const std::vector<double>& values, DType dtype) {
   const auto count = static_cast<int64_t>(values.size());
-  if (dtype != DType::Q8_0) {
+  if (dtype == DType::F16) {
+    std::vector<double> within = values;
+    for (double& value : within) {
+      value = std::clamp(value, -65504.0, 65504.0);
+    }
+    return numbers(Shape{count}, within, dtype).values;
+  }
+  if (dtype != DType::Q8_16) {
     return numbers(Shape{count}, values, dtype).values;
   }
   const std::vector<float> floats(values.begin(), values.end());
   std::vector<std::byte> blocks(static_cast<size_t>(dtype_bytes(dtype, count)));
   for (size_t i = 0; i < floats.size(); i += 32) {
-    to_q8_0(&floats[i], &blocks[i / 32 * 34]);
+    to_q8_16(&floats[i], &blocks[i / 32 * 36]);
   }
   return to_doubles(blocks, dtype, count);
 }

@@ -37,7 +37,7 @@ Host uniform(const Shape& shape, double low, double high, uint64_t seed, DType d
 Host outliers(const Shape& shape, uint64_t seed, DType dtype = DType::F32);
 /// Whole numbers in [0, below).
 Host integers(const Shape& shape, int64_t below, uint64_t seed, DType dtype = DType::U32);
-/// Normal numbers put into Q8_0, Q4_0 or Q4_1 blocks.
+/// Normal numbers put into blocks.
 Host quantized(const Shape& shape, uint64_t seed, DType dtype, double scale = 1.0);
 
 /// Normal numbers for a key/value cache of any type that it may have.

@@ -146,7 +146,7 @@ Tensor rope(const Tensor& x,
             const RopeOptions& options = {});
 /// silu(gate) * up.
 Tensor swiglu(const Tensor& gate, const Tensor& up);
-/// Newest pages of Q8_0 caches in BF16, in the caches' storages: see the RecentPages of op_args.h.
+/// Newest pages of Q8_16 caches in F16, in the caches' storages: see the RecentPages of op_args.h.
 struct RecentTensors {
   Tensor k, v;   ///< [recent pages, kv_heads, page, dim]
   Tensor slots;  ///< of rope_attention: U32 [tokens], where here a new token goes

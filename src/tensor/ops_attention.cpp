@@ -10,11 +10,13 @@ Tensor last_contiguous(const Tensor& x) {
   return x.layout().stride(-1) == 1 || x.dim(-1) <= 1 ? x : x.contiguous();
 }
 
-void require_cache(const Call& call, const Tensor& cache) {
+/// @param recent  whether these may be recent pages, which are F16
+void require_cache(const Call& call, const Tensor& cache, bool recent = false) {
   call.require_rank(cache, 4);
   const DType dtype = cache.dtype();
-  if (dtype != DType::F32 && dtype != DType::BF16 && dtype != DType::Q8_0) {
-    call.unsupported("a cache is F32, BF16 or Q8_0, not {}", dtype_name(dtype));
+  if (dtype != DType::F32 && dtype != DType::BF16 && dtype != DType::Q8_16 &&
+      !(recent && dtype == DType::F16)) {
+    call.unsupported("a cache is F32, BF16 or Q8_16, not {}", dtype_name(dtype));
   }
   if (cache.dim(3) % block_elements(dtype) != 0) {
     call.invalid("heads of {} dimensions are no whole {} blocks", cache.dim(3), dtype_name(dtype));
@@ -47,9 +49,9 @@ std::optional<RecentPages> recent_pages(const Call& call,
   if (!recent) {
     return std::nullopt;
   }
-  call.require_dtype(k_cache, DType::Q8_0);
+  call.require_dtype(k_cache, DType::Q8_16);
   for (const auto& [pages, cache] : {std::pair{&recent->k, &k_cache}, {&recent->v, &v_cache}}) {
-    call.require_dtype(*pages, DType::BF16);
+    call.require_dtype(*pages, DType::F16);
     call.require_rank(*pages, 4);
     call.require_shape(*pages,
                        Shape{recent->k.dim(0), cache->dim(1), cache->dim(2), cache->dim(3)});
@@ -281,7 +283,7 @@ Tensor rope_attention(const Tensor& q,
 
 void kv_write(const Tensor& cache, const Tensor& slots, const Tensor& x) {
   const Call call("kv_write", {{"cache", &cache}, {"slots", &slots}, {"x", &x}});
-  require_cache(call, cache);
+  require_cache(call, cache, true);
   call.require_dtype(slots, DType::U32);
   call.require_rank(slots, 1);
   call.require_shape(x, Shape{slots.dim(0), cache.dim(1), cache.dim(3)});

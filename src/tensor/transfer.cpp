@@ -46,6 +46,12 @@ double f16_at(const std::byte* at) {
 // Sources: ggml-common.h for the blocks; 4-bit weight j lies in the low half of byte j, weight
 // j + 16 in its high half.
 void decode_block(const std::byte* block, DType dtype, double* out) {
+  if (dtype == DType::Q8_16) {
+    for (size_t j = 0; j < 32; ++j) {
+      out[j] = f16_at(block + j / 16 * 2) * load<int8_t>(block + 4 + j);
+    }
+    return;
+  }
   const double scale = f16_at(block);
   const double low = dtype == DType::Q4_1 ? f16_at(block + 2) : -8.0 * scale;
   const std::byte* data = block + (dtype == DType::Q4_1 ? 4 : 2);

@@ -67,8 +67,8 @@ struct Weights {
   }
 };
 
-constexpr DType kFloats[] = {DType::F32,  DType::F16,  DType::BF16,
-                             DType::Q8_0, DType::Q4_0, DType::Q4_1};
+constexpr DType kFloats[] = {DType::F32,  DType::F16,  DType::BF16, DType::Q8_0,
+                             DType::Q4_0, DType::Q4_1, DType::Q8_16};
 constexpr int64_t kLengths[] = {0, 1, 7, 8, 31, 32, 33, 64, 95, 130, 1024, 2049};
 
 class SimdVariant : public testing::TestWithParam<const Simd*> {};
@@ -239,14 +239,18 @@ INSTANTIATE_TEST_SUITE_P(All,
                          [](const auto& variant) { return variant.param->name; });
 
 TEST(Simd, BlocksAsTheFormatSays) {
-  std::vector<std::byte> q4(18), q41(20), q8(34);
+  std::vector<std::byte> q4(18), q41(20), q8(34), q816(36);
   const Float16 half = to_f16(0.5f);
   const Float16 three = to_f16(3.0f);
   std::memcpy(q4.data(), &half, 2);
   std::memcpy(q41.data(), &half, 2);
   std::memcpy(q41.data() + 2, &three, 2);
   std::memcpy(q8.data(), &half, 2);
-  q4[2] = std::byte{0x9f};  // element 0: 15, element 16: 9
+  std::memcpy(q816.data(), &half, 2);
+  std::memcpy(q816.data() + 2, &three, 2);
+  q816[4 + 15] = std::byte{0xfd};  // element 15: -3
+  q816[4 + 16] = std::byte{0xfe};  // element 16: -2
+  q4[2] = std::byte{0x9f};         // element 0: 15, element 16: 9
   q41[4] = std::byte{0x9f};
   q8[2 + 5] = std::byte{0xfd};  // element 5: -3
   for (const Simd* loops : simd_variants()) {
@@ -262,6 +266,10 @@ TEST(Simd, BlocksAsTheFormatSays) {
     loops->of(DType::Q8_0).widen(q8.data(), 32, y.data());
     EXPECT_EQ(y[5], -1.5f);
     EXPECT_EQ(y[6], 0.0f);
+    loops->of(DType::Q8_16).widen(q816.data(), 32, y.data());
+    EXPECT_EQ(y[14], 0.0f);
+    EXPECT_EQ(y[15], -1.5f);
+    EXPECT_EQ(y[16], -6.0f);
   }
 }
 

@@ -111,6 +111,10 @@ inline std::vector<std::byte> random_blocks(DType dtype,
     const float factor = 0.5f + static_cast<float>(generator() % 1000) * 0.001f;
     const Float16 d = to_f16(scale * factor);
     std::memcpy(out.data() + at, &d, 2);
+    if (dtype == DType::Q8_16) {
+      const Float16 second = to_f16(2.0f * scale * factor);
+      std::memcpy(out.data() + at + 2, &second, 2);
+    }
     if (dtype == DType::Q4_1) {
       const Float16 m = to_f16(-7.5f * scale * factor);
       std::memcpy(out.data() + at + 2, &m, 2);

@@ -169,14 +169,17 @@ TEST(WgpuCopy, DequantisesBlocks) {
     bytes.push_back(static_cast<uint8_t>(value & 255u));
     bytes.push_back(static_cast<uint8_t>(value >> 8));
   };
-  std::vector<uint8_t> q8, q40, q41;
+  std::vector<uint8_t> q8, q40, q41, q816;
   for (int block = 0; block < 3; ++block) {
     put16(q8, scale);
     put16(q40, scale);
     put16(q41, scale);
     put16(q41, minimum);
+    put16(q816, scale);
+    put16(q816, minimum);
     for (int i = 0; i < 32; ++i) {
       q8.push_back(static_cast<uint8_t>(static_cast<int8_t>(i * 3 - 50 - block)));
+      q816.push_back(q8.back());
     }
     for (int i = 0; i < 16; ++i) {
       const auto packed = static_cast<uint8_t>(i | ((15 - i) << 4));
@@ -190,6 +193,10 @@ TEST(WgpuCopy, DequantisesBlocks) {
   auto got = get<float>(backend, y);
   EXPECT_EQ(got[0], -25.0f);
   EXPECT_EQ(got[64 + 31], (31 * 3 - 52) * 0.5f);
+  backend.copy(put(backend, shape, DType::Q8_16, q816), y);
+  got = get<float>(backend, y);
+  EXPECT_EQ(got[32 + 15], (15 * 3 - 51) * 0.5f);
+  EXPECT_EQ(got[64 + 16], (16 * 3 - 52) * -2.0f);
   backend.copy(put(backend, shape, DType::Q4_0, q40), y);
   got = get<float>(backend, y);
   EXPECT_EQ(got[3], (3 - 8) * 0.5f);

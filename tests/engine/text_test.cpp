@@ -118,10 +118,10 @@ TEST(Budget, BytesByHand) {
   EXPECT_EQ(plan.total(), 1000u + 1920 + 4080);
   EXPECT_EQ(plan_memory(config, 0, 10, DType::F32, 5).lines[1].bytes, 3840u);
   config.head_dim = 32;
-  // A page: 2 * 3 * 2 * 64 * 32 = 24576 numbers; 65 new positions and two pages more are in BF16,
+  // A page: 2 * 3 * 2 * 64 * 32 = 24576 numbers; 65 new positions and two pages more are in F16,
   // too.
-  EXPECT_EQ(plan_memory(config, 0, 10, DType::Q8_0, 65).lines[1].bytes,
-            10u * 12 * 34 + 4 * 24576 * 2);
+  EXPECT_EQ(plan_memory(config, 0, 10, DType::Q8_16, 65).lines[1].bytes,
+            10u * 12 * 36 + 4 * 24576 * 2);
   config.head_dim = 8;
   config.experts = 6;
   config.experts_per_token = 2;

@@ -53,16 +53,16 @@ std::vector<Variant> weights_by_four() {
   return variants;
 }
 
-/// Q8_0 whose newest pages are BF16.
+/// Q8_16 whose newest pages are F16.
 Variant recent() {
-  Variant variant = weight("Q8_0", false);
+  Variant variant = weight("Q8_16", false);
   variant.defines.emplace_back("RECENT");
   return variant;
 }
 
 std::vector<Variant> caches() {
-  return {weight("F32", false), weight("F32", true),   weight("BF16", false),
-          weight("BF16", true), weight("Q8_0", false), recent()};
+  return {weight("F32", false), weight("F32", true),    weight("BF16", false),
+          weight("BF16", true), weight("Q8_16", false), recent()};
 }
 
 std::vector<Variant> x_types() {
@@ -249,7 +249,7 @@ std::map<std::string, Axes> attention_and_moe_kernels() {
        {caches(), texts("HEADS", {"1", "8"}), flag("V_EVEN"), flag("SPLIT"), {x_types()[0]}}},
       {"attention_prefill", {caches(), texts("SLICES", {"2", "4", "8"}), {x_types()[0]}}},
       {"attention_step",
-       {{weight("F32", true), weight("BF16", true), weight("Q8_0", false), recent()},
+       {{weight("F32", true), weight("BF16", true), weight("Q8_16", false), recent()},
         texts("HEADS", {"1", "8"}),
         texts("LANES", {"8"}),
         texts("AHEAD", {"1"}),
@@ -273,7 +273,9 @@ std::map<std::string, Axes> attention_and_moe_kernels() {
        {{{{"KV_F32"}},
          {{"KV_BF16", "KV_PAIRS"}},
          {{"KV_BF16", "KV_ATOMIC"}},
-         {{"KV_Q8_0", "KV_ATOMIC"}}}}},
+         {{"KV_F16", "KV_PAIRS"}},
+         {{"KV_F16", "KV_ATOMIC"}},
+         {{"KV_Q8_16"}}}}},
       {"sample", {}},
       {"penalise", {}},
       {"moe_route",

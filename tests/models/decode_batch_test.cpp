@@ -104,12 +104,12 @@ TEST(DecodeBatch, DrawsTheTokensOfForwardPassesOnBothDevices) {
 }
 
 TEST(DecodeBatch, PagesOfBlocksTurnOldWhileStepsAreUnderWay) {
-  // Each passes the end of a page, so that a page that was BF16 is read as blocks from then on.
+  // Each passes the end of a page, so that a page that was F16 is read as blocks from then on.
   const size_t lengths[] = {190, 126};
-  Session expected(Device::cpu(), lengths, kTinyQwen3, DType::Q8_0);
+  Session expected(Device::cpu(), lengths, kTinyQwen3, DType::Q8_16);
   const std::vector<Ids> answers = expected.step_by_step(8);
   EXPECT_EQ(expected.sequences[0].recent.size(), 2u);
-  Session session(wgpu_device(), lengths, kTinyQwen3, DType::Q8_0);
+  Session session(wgpu_device(), lengths, kTinyQwen3, DType::Q8_16);
   DecodeBatch batch(session.model->text, session.cache, session.rows());
   EXPECT_EQ(ahead(batch, 8), answers);
   EXPECT_EQ(session.sequences[0].recent.size(), 2u);
@@ -180,7 +180,7 @@ TEST_P(SameBits, LogitsDoNotDependOnNeighbours) {
 
 INSTANTIATE_TEST_SUITE_P(DecodeBatch,
                          SameBits,
-                         testing::Values(DType::F32, DType::BF16, DType::Q8_0),
+                         testing::Values(DType::F32, DType::BF16, DType::Q8_16),
                          [](const auto& tested) { return std::string(dtype_name(tested.param)); });
 
 /// Ten steps of two sequences, drawn on the device or from logits on the host.

@@ -78,8 +78,9 @@ TEST(KvCache, GrowthKeepsWhatIsStored) {
 }
 
 TEST(KvCache, GrowthKeepsBlocks) {
-  KvCache cache({.layers = 1, .kv_heads = 2, .head_dim = 64, .dtype = DType::Q8_0}, Device::cpu(1));
-  EXPECT_EQ(cache.bytes_per_position(), 2 * 2 * 2 * 34);
+  KvCache cache({.layers = 1, .kv_heads = 2, .head_dim = 64, .dtype = DType::Q8_16},
+                Device::cpu(1));
+  EXPECT_EQ(cache.bytes_per_position(), 2 * 2 * 2 * 36);
   KvSequence sequence;
   cache.reserve(sequence, 200);
   const Device device = cache.keys(0).device();
@@ -95,10 +96,10 @@ TEST(KvCache, GrowthKeepsBlocks) {
 }
 
 KvCache make_q8_cache(const Device& device) {
-  return KvCache({.layers = 1, .kv_heads = 2, .head_dim = 32, .dtype = DType::Q8_0}, device);
+  return KvCache({.layers = 1, .kv_heads = 2, .head_dim = 32, .dtype = DType::Q8_16}, device);
 }
 
-TEST(KvCache, NewestPagesOfBlocksAreKeptInBf16) {
+TEST(KvCache, NewestPagesOfBlocksAreKeptInF16) {
   constexpr uint32_t kFlag = RecentPages::kFlag;
   KvCache cache = make_q8_cache(Device::cpu(1));
   KvSequence a, b;
@@ -155,7 +156,7 @@ TEST(KvCache, GrowthKeepsRecentPages) {
 
 TEST(KvCache, BlocksNeedWholeHeads) {
   EXPECT_THROW(
-      KvCache({.layers = 1, .kv_heads = 1, .head_dim = 48, .dtype = DType::Q8_0}, Device::cpu(1)),
+      KvCache({.layers = 1, .kv_heads = 1, .head_dim = 48, .dtype = DType::Q8_16}, Device::cpu(1)),
       Error);
 }
 
@@ -183,7 +184,7 @@ TEST(KvCache, BytesAndDtypes) {
   EXPECT_EQ(make_cache(0).bytes_per_position(), 2 * 2 * 3 * 4 * 4);
   EXPECT_EQ(make_cache(0, DType::BF16).bytes_per_position(), 2 * 2 * 3 * 4 * 2);
   EXPECT_THROW(make_cache(0, DType::F16), Error);
-  EXPECT_THROW(make_cache(0, DType::Q8_0), Error);
+  EXPECT_THROW(make_cache(0, DType::Q8_16), Error);
 }
 
 TEST(Step, NamesRecentPages) {

@@ -160,6 +160,15 @@ TEST(Transfer, DecodesBlocksByHand) {
   const std::vector<double> eight = to_doubles(q8, DType::Q8_0, 32);
   EXPECT_EQ(eight[0], 0.5);
   EXPECT_EQ(eight[1], -1.0);
+  // Scales 0.5 and 2 (0x4000) of sixteen bytes each.
+  std::vector<std::byte> q816(36);
+  q816[1] = std::byte{0x38};
+  q816[3] = std::byte{0x40};
+  q816[4 + 15] = std::byte{3};
+  q816[4 + 16] = std::byte{0xff};
+  const std::vector<double> halves = to_doubles(q816, DType::Q8_16, 32);
+  EXPECT_EQ(halves[15], 1.5);
+  EXPECT_EQ(halves[16], -2.0);
   // Low half of byte 0 is weight 0, its high half weight 16; Q4_0 counts from -8.
   std::vector<std::byte> q4(18);
   q4[1] = std::byte{0x38};

@@ -26,7 +26,7 @@ struct Pages {
 
   explicit Pages(const View& view)
       : data(input(view, "attention")), layout(view.layout), dtype(view.dtype) {
-    if (!is_float(dtype) && dtype != DType::Q8_0) {
+    if (!is_float(dtype) && dtype != DType::Q8_16) {
       fail_dtype("attention", dtype);
     }
   }
@@ -59,13 +59,21 @@ struct Rows {
 
 /// One head's new key or value to its place in a cache.
 void store_row(const float* values, const View& cache, std::byte* to, int64_t offset, int64_t dim) {
-  if (cache.dtype != DType::Q8_0) {
+  if (cache.dtype == DType::F16) {
+    constexpr float kMost = 65504.0f;  // what is larger would become infinite
+    auto* halves = reinterpret_cast<Float16*>(to) + offset;
+    for (int64_t i = 0; i < dim; ++i) {
+      halves[i * cache.layout.stride(3)] = to_f16(std::clamp(values[i], -kMost, kMost));
+    }
+    return;
+  }
+  if (cache.dtype != DType::Q8_16) {
     store_floats("kv_write", values, cache.dtype, to, offset, cache.layout.stride(3), dim);
     return;
   }
-  const int64_t block = block_elements(DType::Q8_0);
+  const int64_t block = block_elements(DType::Q8_16);
   for (int64_t i = 0; i < dim; i += block) {
-    to_q8_0(values + i, to + (offset + i) / block * block_bytes(DType::Q8_0));
+    to_q8_16(values + i, to + (offset + i) / block * block_bytes(DType::Q8_16));
   }
 }
 

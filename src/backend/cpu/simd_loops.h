@@ -87,6 +87,25 @@ struct Weights<V, DType::Q8_0> : Scaled<V> {
       : Scaled<V>(V::bytes(w + 2), V::bytes(w + 18), V::f16(w), 0.0f) {}
 };
 
+/// Halves with scales of their own.
+template <typename V>
+struct Weights<V, DType::Q8_16> {
+  typename V::Bytes low, high;
+  typename V::Floats d_low, d_high;
+  Weights() = default;
+  explicit Weights(const std::byte* w)
+      : low(V::bytes(w + 4)),
+        high(V::bytes(w + 20)),
+        d_low(V::set(V::f16(w))),
+        d_high(V::set(V::f16(w + 2))) {}
+  typename V::Floats part(int p) const {
+    constexpr int kHalf = kParts<V> / 2;
+    return p < kHalf ? V::mul(V::floats(low, p), d_low)
+                     : V::mul(V::floats(high, p - kHalf), d_high);
+  }
+  static float one(const std::byte*) { return 0.0f; }  // never a partial block
+};
+
 template <typename V>
 struct Weights<V, DType::Q4_0> : Scaled<V> {
   Weights() = default;

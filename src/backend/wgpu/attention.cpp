@@ -36,24 +36,18 @@ constexpr uint32_t kMostSplits = 32;
 constexpr uint32_t kManyTokens = 16;
 constexpr int64_t kTokensASequence = 4;
 constexpr uint32_t kTileRows = 32;
-/// The same of attention_matrix, with the subgroups and the workgroup memory it is written for.
+/// The same of attention_matrix.
 constexpr uint32_t kMatrixTileRows = 128;
-constexpr uint32_t kMatrixSubgroup = 32;
-constexpr uint32_t kMatrixWorkgroupBytes = 48 * 1024;
-
-bool is_cache_type(DType dtype) {
-  return dtype == DType::F32 || dtype == DType::BF16 || dtype == DType::Q8_0;
-}
 
 bool reads_vec4(const View& cache) {
-  return cache.dtype != DType::Q8_0 && rows_begin_at(cache, 8);
+  return !is_quantized(cache.dtype) && rows_begin_at(cache, 8);
 }
 
 void check(const AttentionArgs& args) {
   const DType dtype = args.k_cache.dtype;
   if (!is_cache_type(dtype) || args.v_cache.dtype != dtype) {
     fail(ErrorKind::Unsupported, Subject::Device,
-         "attention: caches of type {} and {} are not supported on WebGPU; use F32, BF16 or Q8_0 "
+         "attention: caches of type {} and {} are not supported on WebGPU; use F32, BF16 or Q8_16 "
          "for both.",
          dtype_name(dtype), dtype_name(args.v_cache.dtype));
   }
@@ -127,9 +121,7 @@ KernelId decode_kernel(const AttentionArgs& args, uint32_t heads_at_once, bool s
 
 /// Whether the matrix cores' kernel takes this head size and is allowed.
 bool on_matrix_cores(const AttentionArgs& args, const Limits& limits, Precision precision) {
-  return precision == Precision::Fast && limits.subgroup_matrix && limits.shader_f16 &&
-         limits.subgroup_min == kMatrixSubgroup && limits.subgroup_max == kMatrixSubgroup &&
-         limits.max_workgroup_bytes >= kMatrixWorkgroupBytes && args.q.dim(2) <= 128;
+  return precision == Precision::Fast && has_matrix_cores(limits) && args.q.dim(2) <= 128;
 }
 
 KernelId prefill_kernel(const AttentionArgs& args, bool matrix) {
@@ -253,10 +245,10 @@ void WgpuBackend::kv_write(const View& x, const View& slots, const View& cache) 
   if (x.elements() == 0) {
     return;
   }
-  if (!is_cache_type(cache.dtype) || !cache.layout.is_contiguous()) {
+  if (!(is_cache_type(cache.dtype) || cache.dtype == DType::F16) || !cache.layout.is_contiguous()) {
     fail(ErrorKind::Unsupported, Subject::Device,
-         "kv_write: a cache of type {} is not supported on WebGPU; use a gapless F32, BF16 or Q8_0 "
-         "one.",
+         "kv_write: a cache of type {} is not supported on WebGPU; use a gapless F32, BF16, F16 "
+         "or Q8_16 one.",
          dtype_name(cache.dtype));
   }
   const View from = x.dtype == DType::F32 ? x : dense(*this, x, DType::F32);
@@ -277,14 +269,14 @@ void WgpuBackend::kv_write(const View& x, const View& slots, const View& cache) 
   uint64_t width = p.dim;
   if (cache.dtype == DType::F32) {
     kernel.defines.emplace_back("KV_F32");
-  } else if (cache.dtype == DType::Q8_0) {
-    kernel.defines.insert(kernel.defines.end(), {"KV_Q8_0", "KV_ATOMIC"});
+  } else if (cache.dtype == DType::Q8_16) {
+    kernel.defines.emplace_back("KV_Q8_16");
     width /= 32;
-  } else if (rows_begin_at(cache, 2)) {
-    kernel.defines.insert(kernel.defines.end(), {"KV_BF16", "KV_PAIRS"});
-    width /= 2;
   } else {
-    kernel.defines.insert(kernel.defines.end(), {"KV_BF16", "KV_ATOMIC"});
+    const bool pairs = rows_begin_at(cache, 2);
+    kernel.defines.emplace_back(cache.dtype == DType::F16 ? "KV_F16" : "KV_BF16");
+    kernel.defines.emplace_back(pairs ? "KV_PAIRS" : "KV_ATOMIC");
+    width /= pairs ? 2 : 1;
   }
   const uint64_t count = width * p.tokens * p.kv_heads;
   stream_->dispatch(kernel, grid_for((count + 255) / 256), p,

@@ -10,6 +10,20 @@ namespace candela::wgpu {
 
 class WgpuBackend;
 
+/// What keys and values are kept as; recent pages are F16.
+inline bool is_cache_type(DType dtype) {
+  return dtype == DType::F32 || dtype == DType::BF16 || dtype == DType::Q8_16;
+}
+
+/// Whether kernels on matrix cores run here, with the subgroups and the workgroup memory that they
+/// are written for.
+inline bool has_matrix_cores(const Limits& limits) {
+  constexpr uint32_t kSubgroup = 32;
+  constexpr uint32_t kWorkgroupBytes = 48 * 1024;
+  return limits.subgroup_matrix && limits.shader_f16 && limits.subgroup_min == kSubgroup &&
+         limits.subgroup_max == kSubgroup && limits.max_workgroup_bytes >= kWorkgroupBytes;
+}
+
 inline bool last_gapless(const View& view) {
   return view.dim(-1) <= 1 || view.layout.stride(-1) == 1;
 }

@@ -74,10 +74,8 @@ bool one_buffer(std::initializer_list<const View*> views) {
 }
 
 bool cache_fits(const View& cache) {
-  // Rows of Q8_0 that share no word with their neighbours: two blocks are 17 words.
-  const int64_t step = cache.dtype == DType::Q8_0 ? 64 : 8;
-  return (cache.dtype == DType::F32 || cache.dtype == DType::BF16 || cache.dtype == DType::Q8_0) &&
-         cache.layout.is_contiguous() && rows_begin_at(cache, step) && one_buffer({&cache});
+  const int64_t step = std::max<int64_t>(block_elements(cache.dtype), 8);
+  return cache.layout.is_contiguous() && rows_begin_at(cache, step) && one_buffer({&cache});
 }
 
 /// The cut of one token's work whose splits the output projection joins: each head by itself, so
@@ -115,7 +113,8 @@ bool step_takes(const RopeAttentionArgs& args, const Limits& limits) {
          args.cos.layout.offset % 4 == 0 && args.sin.layout.offset % 4 == 0 &&
          one_buffer({&args.positions, &args.slots, &recent_slots, &args.spans, &args.pages}) &&
          cache_fits(args.k_cache) && cache_fits(args.v_cache) &&
-         args.k_cache.dtype == args.v_cache.dtype && args.k_cache.storage != args.v_cache.storage;
+         is_cache_type(args.k_cache.dtype) && args.k_cache.dtype == args.v_cache.dtype &&
+         args.k_cache.storage != args.v_cache.storage;
 }
 
 StepParams step_params(const RopeAttentionArgs& args, const Cut& cut) {
@@ -161,7 +160,7 @@ StepParams step_params(const RopeAttentionArgs& args, const Cut& cut) {
 
 KernelId step_kernel(const RopeAttentionArgs& args, const Cut& cut, bool split, bool software) {
   KernelId kernel{"attention_step"};
-  const bool vec4 = args.k_cache.dtype != DType::Q8_0;
+  const bool vec4 = !is_quantized(args.k_cache.dtype);
   define_weight(kernel, args.k_cache.dtype, vec4);
   substitute_types(kernel, vec4, false);
   kernel.defines.emplace_back("SUBGROUPS");

@@ -62,6 +62,8 @@ uint32_t kind_of(DType dtype) {
       return 6;
     case DType::Q4_1:
       return 7;
+    case DType::Q8_16:
+      return 8;
     case DType::U8:
     case DType::I64:
       break;

@@ -1,5 +1,5 @@
 // attention_cell: eight elements of a key/value cache that attention_step reads and writes: keys, values,
-// of W_F32, W_BF16 or W_Q8_0. RECENT: a Q8_0 cache whose newest pages are BF16; they lie in the same
+// of W_F32, W_BF16 or W_Q8_16. RECENT: a Q8_16 cache whose newest pages are F16; they lie in the same
 // buffers, from elements k_recent and v_recent on. Needs weight.wgsl and the operands.
 //:include bf16
 
@@ -19,30 +19,33 @@ fn put(which: u32, i: u32, value: {{W_TYPE}}) {
   }
 }
 
+// As recent pages hold them, F16 within its range, or BF16.
 fn pair_of(v: vec2<f32>) -> u32 {
+//:if RECENT
+  let most = vec2<f32>(65504.0);
+  let within = clamp(v, -most, most);
+  return f32_to_f16(within.x) | (f32_to_f16(within.y) << 16u);
+//:else
   return f32_to_bf16(v.x) | (f32_to_bf16(v.y) << 16u);
+//:end
 }
 
 fn narrow(v: Eight) -> vec4<u32> {
   return vec4<u32>(pair_of(v.lo.xy), pair_of(v.lo.zw), pair_of(v.hi.xy), pair_of(v.hi.zw));
 }
 
-// Where a lane's eight elements from d on are in their row: of Q8_0 words of a pair of blocks, which has
-// 17; rows begin with a pair.
-//:if W_Q8_0
+// Where a lane's eight elements from d on are in their row: of Q8_16 in words of nine a block.
+//:if W_Q8_16
 struct Spot {
-  first: u32,
-  third: u32,
   scale: u32,
-  odd: u32,
+  first: u32,
+  shift: u32,  // of the scale in its word
   d: u32,
 }
 
 fn spot_of(d: u32) -> Spot {
-  let odd = (d >> 5u) & 1u;
-  let pair = (d >> 6u) * 17u;
-  let first = pair + ((odd * 34u + 2u + (d & 31u)) >> 2u);
-  return Spot(first, first + 2u - odd, pair + odd * 8u, odd, d);
+  let block = (d >> 5u) * 9u;
+  return Spot(block, block + 1u + ((d & 31u) >> 2u), d & 16u, d);
 }
 //:else
 struct Spot {
@@ -55,7 +58,7 @@ fn spot_of(d: u32) -> Spot {
 //:end
 
 // Raw: eight elements as they lie in the cache, fetched early, unpacked late. `recent`, a constant, says
-// whether they are BF16 of recent pages.
+// whether they are F16 of recent pages.
 // keep: `v` as attention sees it later; put there if `write`, to row `row` and, of recent pages, `recent`.
 //:if W_F32
 struct Raw {
@@ -102,35 +105,31 @@ fn keep(which: u32, row: u32, recent: u32, v: Eight, write: bool) -> Eight {
   return eight_bf16(q);
 }
 //:end
-//:if W_Q8_0
-// Three words with eight bytes, which begin in the middle of the first one in even blocks, and one whose
-// upper half is an odd block's scale; or four words of BF16.
+//:if W_Q8_16
+// Two words with eight bytes and one with their scale; or four words of F16.
 struct Raw {
-  words: vec3<u32>,
-  last: u32,
+  words: vec4<u32>,
 }
 
 // Without a branch, so that loads of several keys are under way.
 fn fetch(which: u32, row: u32, spot: Spot, recent: bool) -> Raw {
   if (recent) {
     let at = (recent_offset(which) + row + spot.d) >> 1u;
-    return Raw(vec3<u32>(w_word(which, at), w_word(which, at + 1u), w_word(which, at + 2u)),
-               w_word(which, at + 3u));
+    return Raw(vec4<u32>(w_word(which, at), w_word(which, at + 1u), w_word(which, at + 2u),
+                         w_word(which, at + 3u)));
   }
-  let at = ((cache_offset(which) + row) >> 6u) * 17u;
-  return Raw(vec3<u32>(w_word(which, at + spot.first), w_word(which, at + spot.first + 1u),
-                       w_word(which, at + spot.third)),
-             w_word(which, at + spot.scale));
+  let at = ((cache_offset(which) + row) >> 5u) * 9u;
+  let i = at + spot.first;
+  return Raw(vec4<u32>(w_word(which, i), w_word(which, i + 1u), w_word(which, at + spot.scale), 0u));
 }
 
 fn unpacked(raw: Raw, spot: Spot, recent: bool) -> Eight {
   if (recent) {
-    return eight_bf16(vec4<u32>(raw.words, raw.last));
+    return eight_f16(raw.words);
   }
-  let apart = (raw.words.xy >> vec2<u32>(16u)) | (raw.words.yz << vec2<u32>(16u));
-  let q = select(apart, raw.words.xy, spot.odd == 1u);
-  let scale = unpack2x16float(raw.last >> (spot.odd << 4u)).x;
-  return Eight(scale * vec4<f32>(unpack4xI8(q.x)), scale * vec4<f32>(unpack4xI8(q.y)));
+  let scale = unpack2x16float(raw.words.z >> spot.shift).x;
+  return Eight(scale * vec4<f32>(unpack4xI8(raw.words.x)),
+               scale * vec4<f32>(unpack4xI8(raw.words.y)));
 }
 
 fn largest(v: vec4<f32>) -> f32 {
@@ -138,34 +137,25 @@ fn largest(v: vec4<f32>) -> f32 {
   return max(max(a.x, a.y), max(a.z, a.w));
 }
 
-// Four lanes share a block. Its 34 bytes begin at a word for even blocks, in the middle of one for odd
-// ones, so that in even blocks a lane's bytes lie across words. In subgroup uniform control flow only.
+// Four lanes share a block, two of them a scale. In subgroup uniform control flow only.
 fn keep(which: u32, row: u32, recent: u32, v: Eight, write: bool) -> Eight {
-  var top = max(largest(v.lo), largest(v.hi));
-  top = max(top, subgroupShuffleXor(top, 1u));
-  top = max(top, subgroupShuffleXor(top, 2u));
+  let own = max(largest(v.lo), largest(v.hi));
+  let top = max(own, subgroupShuffleXor(own, 1u));
   let scale = f32_to_f16(min(top / 127.0, 65504.0));
   let step = f16_to_f32(scale);
   let by = select(0.0, 1.0 / max(step, 1.0e-30), step > 0.0);
   let lo = clamp(round(v.lo * by), vec4<f32>(-127.0), vec4<f32>(127.0));
   let hi = clamp(round(v.hi * by), vec4<f32>(-127.0), vec4<f32>(127.0));
-  let first = pack4xI8(vec4<i32>(lo));
-  let second = pack4xI8(vec4<i32>(hi));
-  let before = subgroupShuffleUp(second, 1u) >> 16u;
+  let other = subgroupShuffleXor(scale, 2u);
   if (write) {
     let at = cache_offset(which) + row;
     let lane = (at & 31u) >> 3u;
-    let word = (at >> 6u) * 17u;
-    if ((at & 32u) == 0u) {
-      put(which, word + 2u * lane, select(before, scale, lane == 0u) | (first << 16u));
-      put(which, word + 2u * lane + 1u, (first >> 16u) | (second << 16u));
-    } else {
-      if (lane == 0u) {
-        put(which, word + 8u, before | (scale << 16u));
-      }
-      put(which, word + 9u + 2u * lane, first);
-      put(which, word + 10u + 2u * lane, second);
+    let block = (at >> 5u) * 9u;
+    if (lane == 0u) {
+      put(which, block, scale | (other << 16u));
     }
+    put(which, block + 1u + 2u * lane, pack4xI8(vec4<i32>(lo)));
+    put(which, block + 2u + 2u * lane, pack4xI8(vec4<i32>(hi)));
   }
 //:if RECENT
   let q = narrow(v);
@@ -176,7 +166,7 @@ fn keep(which: u32, row: u32, recent: u32, v: Eight, write: bool) -> Eight {
     put(which, at + 2u, q.z);
     put(which, at + 3u, q.w);
   }
-  return eight_bf16(q);
+  return eight_f16(q);
 //:else
   return Eight(step * lo, step * hi);
 //:end

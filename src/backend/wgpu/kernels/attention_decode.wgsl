@@ -1,7 +1,7 @@
 // attention_decode: softmax attention of one token over an interval of a paged cache.
 // Up to {{HEADS}} query heads of one key/value head share every load of a key or value; the interval
 // may be cut into splits, whose unnormalised sums attention_merge joins (SPLIT).
-// q: f32 [tokens, heads, dim]; k, v: F32, BF16 or Q8_0 (W_*) [pages, kv_heads, page, dim]; table: spans u32
+// q: f32 [tokens, heads, dim]; k, v: F32, BF16 or Q8_16 (W_*) [pages, kv_heads, page, dim]; table: spans u32
 // [tokens, 3] = first, end, sequence; pages u32 [sequences, max pages]. y: f32 [tokens, heads, dim],
 // or under SPLIT the parts that attention_merge joins.
 // HEADS * dim <= 1024, dim <= 256. Workgroup 256: 32 keys x 8 slices of a row for the scores, then
@@ -50,11 +50,6 @@ struct Params {
 @group(0) @binding(6) var<uniform> params: Params;
 
 fn {{W_READ}}(which: u32, i: u32) -> {{W_TYPE}} {
-//:if W_BLOCKS
-  if (which == 1u) {
-    return values[i];
-  }
-//:end
   return keys[i];
 }
 

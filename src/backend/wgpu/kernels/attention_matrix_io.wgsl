@@ -1,9 +1,7 @@
 // attention_matrix_io: workgroup memory of attention_matrix and the steps that it takes several
 // times. Needs weight.wgsl and attention_tiles.wgsl.
 
-alias Left = subgroup_matrix_left<f16, 16, 16>;
-alias Right = subgroup_matrix_right<f16, 16, 16>;
-alias Result = subgroup_matrix_result<f32, 16, 16>;
+//:include halves
 
 const kRows = 128u;
 const kKeys = 32u;
@@ -19,36 +17,10 @@ const kQueryPitch = 72u;    // queries pass through `halves`, 64 dimensions at a
 const kHalves = 13824u;
 const kScores = 4608u;
 
-// Each variable is a multiple of 16 bytes: NVIDIA loads matrices from addresses that are.
-var<workgroup> halves: buffer<2u * kHalves>;  // keys [32][dim], values [32][dim], shares [row][key]
-var<workgroup> scores: buffer<4u * kScores>;  // [row][key]; also two pieces of the results
 var<workgroup> stale: array<atomic<u32>, 4>;  // [0]: whether a row's reference rose
 
-// Eight halves from `at`, a multiple of eight; none is beyond the limits of F16.
-fn put_shares(at: u32, lo: vec4<f32>, hi: vec4<f32>) {
-  let pieces = bufferView<array<vec4<u32>, kHalves / 8u>>(&halves, 0u);
-  pieces[at >> 3u] = vec4<u32>(pack2x16float(lo.xy), pack2x16float(lo.zw), pack2x16float(hi.xy),
-                               pack2x16float(hi.zw));
-}
-
-fn limited(v: vec4<f32>) -> vec4<f32> {
-  return clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0));
-}
-
-// The same of any numbers.
-fn put8(at: u32, v: Eight) {
-  put_shares(at, limited(v.lo), limited(v.hi));
-}
-
-// Four scores from `at`, a multiple of four: 16 bytes a thread meet no bank twice.
-fn score4(at: u32) -> vec4<f32> {
-  let quads = bufferView<array<vec4<f32>, kScores / 4u>>(&scores, 0u);
-  return quads[at >> 2u];
-}
-
 fn store_scores(at: u32, sums: Result) {
-  let words = bufferView<array<f32, kScores>>(&scores, 0u);
-  subgroupMatrixStore(words, at, sums, false, kScorePitch);
+  store_result(at, sums, kScorePitch);
 }
 
 fn load_scores(at: u32) -> Result {
@@ -147,27 +119,16 @@ fn stage_queries(thread: u32, first_row: u32, rows: u32, per_kv: u32, kv_head: u
   }
 }
 
-// 16 x 16 halves of a tile.
-fn left_at(at: u32, pitch: u32) -> Left {
-  let view = bufferView<array<f16, kHalves>>(&halves, 0u);
-  return subgroupMatrixLoad<Left>(view, at, false, pitch);
-}
-
 // The scores of 16 keys grow by 16 dimensions, which begin at `at`.
 fn scored(queries: Left, at: u32, sums: Result) -> Result {
-  let view = bufferView<array<f16, kHalves>>(&halves, 0u);
-  return subgroupMatrixMultiplyAccumulate(
-    queries, subgroupMatrixLoad<Right>(view, at, true, kPitch), sums);
+  return subgroupMatrixMultiplyAccumulate(queries, turned_right_at(at, kPitch), sums);
 }
 
 // 16 dimensions from d on of the results grow by 32 values.
 fn weighed(first: Left, second: Left, d: u32, sums: Result) -> Result {
-  let view = bufferView<array<f16, kHalves>>(&halves, 0u);
   let at = kValues + d;
-  let half_way = subgroupMatrixMultiplyAccumulate(
-    first, subgroupMatrixLoad<Right>(view, at, false, kPitch), sums);
-  return subgroupMatrixMultiplyAccumulate(
-    second, subgroupMatrixLoad<Right>(view, at + 16u * kPitch, false, kPitch), half_way);
+  let half_way = subgroupMatrixMultiplyAccumulate(first, right_at(at, kPitch), sums);
+  return subgroupMatrixMultiplyAccumulate(second, right_at(at + 16u * kPitch, kPitch), half_way);
 }
 
 fn fade_row(source: u32, by: f32) {

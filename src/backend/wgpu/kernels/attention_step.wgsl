@@ -4,11 +4,11 @@
 // x: f32, queries [tokens, heads, dim], keys and values [tokens, kv_heads, dim] at three offsets;
 // numbers: u32, positions and slots [tokens], spans [tokens, 3] = first, end, sequence, pages
 // [sequences, max pages]; tables: f32 cosines and sines [positions, dim / 2]; norm weights [dim] of
-// any float type; keys, values: F32, BF16 or Q8_0 (W_*) [pages, kv_heads, page, dim]; RECENT: of Q8_0, and
-// the pages of the new position and the one before it also in BF16, see attention_cell. y: f32 [tokens,
+// any float type; keys, values: F32, BF16 or Q8_16 (W_*) [pages, kv_heads, page, dim]; RECENT: of Q8_16, and
+// the pages of the new position and the one before it also in F16, see attention_cell. y: f32 [tokens,
 // heads, dim], or under SPLIT the parts that attention_merge joins.
 // Everything begins at multiples of eight elements (x and tables: four); dim <= 8 LANES, a multiple of
-// 8, of 16 unless interleaved, of 64 with Q8_0.
+// 8, of 16 unless interleaved, of 32 with Q8_16.
 // Workgroup 256: {{LANES}} lanes, a team, share a key, eight dimensions each, for {{HEADS}} query heads
 // (1, 2, 4 or 8) of one key/value head; teams take keys in turn. Needs subgroups of at least a team.
 // Every workgroup makes its queries, and its key if it sees the new position: a team each, passed on
@@ -28,6 +28,7 @@ const kPair = 4u * kLanes;  // of two heads: lanes x halves
 const kLowest = -3.0e38;
 
 //:include attention_split
+//:include attention_task
 //:include attention_walk
 
 var<workgroup> tops: array<f32, kTeams * kHeads>;
@@ -96,27 +97,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
         @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(subgroup_id) warp: u32,
         @builtin(subgroup_invocation_id) place: u32) {
-  let per_kv = params.heads / params.kv_heads;
-  let chunks = (per_kv + kHeads - 1u) / kHeads;
-  let count = params.tokens * params.kv_heads * chunks * params.splits;
-  let number = workgroup_index(group, groups);
-  let index = min(number, count - 1u);
-  let split = index % params.splits;
-  let chunk = index / params.splits % chunks;
-  let kv_head = index / params.splits / chunks % params.kv_heads;
-  let token = index / params.splits / chunks / params.kv_heads;
-  let heads = min(kHeads, per_kv - chunk * kHeads);
-  let first_head = kv_head * per_kv + chunk * kHeads;
-  let span = params.spans_offset + token * 3u;
-  let first = numbers[span];
-  let last = max(first, numbers[span + 1u]);
-  let page_row = params.pages_offset + numbers[span + 2u] * params.max_pages;
-  let piece = piece_of(first, last, split, kTeams);
-  let begin = piece.begin;
-  let end = piece.end;
-  let newest = end == last && begin < end;
-  let old_end = select(end, end - 1u, newest);
-
+  let task = task_of(workgroup_index(group, groups), kTeams);
   let thread = warp * kSubgroup + place;
   let team = thread / kLanes;
   let lane = place % kLanes;
@@ -125,9 +106,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   let d = select(0u, lane * 8u, live);
 
   // The first keys are on their way while the heads are made.
-  let cached = Place(page_row, kv_head, team, spot_of(d));
-  let older = Range(begin, min(old_end, older_end(last)));
-  let newer = Range(max(begin, older.end), old_end);
+  let cached = Place(task.page_row, task.kv_head, team, spot_of(d));
+  let older = older_keys(task);
+  let newer = newer_keys(task);
   var ahead: Ahead;
 //:if RECENT
   if (older.begin < older.end) {
@@ -139,31 +120,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   fetch_ahead(&ahead, older.begin, older, cached, false);
 //:end
 
-  // Team h makes query h, the team after them the key, which it keeps; the others keep the value, as the
-  // first begins with it, and one of them writes it.
-  let is_key = team == kHeads;
-  let writes = chunk == 0u && (newest || (first == last && split == 0u));
-  let slot = numbers[params.slots_offset + token];
-  let write = writes && live && (is_key || team == kHeads + 1u) && number < count &&
-              (slot >> params.page_shift) < params.cache_pages;
-  let new_row = slot_row(slot, kv_head) + d;
-  var recent_row = 0u;
-//:if RECENT
-  recent_row = slot_row(numbers[params.recent_slots_offset + token], kv_head) + d;
-//:end
-  let query_at = params.q_offset + token * params.q_token +
-                 (first_head + min(team, heads - 1u)) * params.q_head;
-  let key_at = params.k_offset + token * params.k_token + kv_head * params.k_head;
-  let made = made_head(select(query_at, key_at, is_key), d, live, is_key,
-                       numbers[params.positions_offset + token]);
-  let value = x8(params.v_offset + token * params.v_token + kv_head * params.v_head + d);
-  let own = Eight(select(value.lo, made.lo, is_key), select(value.hi, made.hi, is_key));
-  let kept = keep(select(1u, 0u, is_key), new_row, recent_row, own, write);
+  let new_head = new_heads(task, team, d, live);
+  let made = new_head.made;
+  let kept = new_head.kept;
   if (team < kHeads) {
     pool[(team * kLanes + lane) * 2u] = params.scale * made.lo;
     pool[(team * kLanes + lane) * 2u + 1u] = params.scale * made.hi;
   }
-  if (is_key) {
+  if (team == kHeads) {
     pool[(kHeads * kLanes + lane) * 2u] = kept.lo;
     pool[(kHeads * kLanes + lane) * 2u + 1u] = kept.hi;
   }
@@ -174,7 +138,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   }
 
   // The first team begins with the new position.
-  let starts = newest && team == 0u;
+  let starts = task.newest && team == 0u;
   let new_key = Eight(pool[(kHeads * kLanes + lane) * 2u], pool[(kHeads * kLanes + lane) * 2u + 1u]);
   var dots: array<f32, {{HEADS}}>;
   for (var h = 0u; h < kHeads; h++) {
@@ -218,14 +182,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     }
     so_far.acc[h] = all;
   }
-  var to = Target(select(0u, heads, number < count), params.y_offset, params.y_head, 0u);
+  var to = Target(select(0u, task.heads, task.live), params.y_offset, params.y_head, 0u);
 //:if SPLIT
-  let part = (token * params.heads + first_head) * params.splits + split;
+  let part = (task.token * params.heads + task.first_head) * params.splits + task.split;
   to.row += part * params.dim;
   to.head_step = params.splits * params.dim;
   to.stats = params.y_offset + params.tokens * params.heads * params.splits * params.dim + 2u * part;
 //:else
-  to.row += token * params.y_token + first_head * params.y_head;
+  to.row += task.token * params.y_token + task.first_head * params.y_head;
 //:end
   join(0u, so_far.acc[0], so_far.acc[min(1u, kLast)], warp, place, thread, to);
   if (kHeads > 2u) {

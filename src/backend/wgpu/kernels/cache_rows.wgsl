@@ -1,6 +1,6 @@
 // cache_rows: keys and values of a paged cache, for kernels with the operands and params of
-// attention_decode: matrix 0 of weight.wgsl holds the keys, matrix 1 the values. RECENT: a Q8_0 cache
-// whose newest pages are BF16; they lie in the same buffers, from elements k_recent and v_recent on, and
+// attention_decode: matrix 0 of weight.wgsl holds the keys, matrix 1 the values. RECENT: a Q8_16 cache
+// whose newest pages are F16; they lie in the same buffers, from elements k_recent and v_recent on, and
 // their numbers have a flag. So have their rows, which are counted in words.
 
 //:if RECENT
@@ -36,8 +36,8 @@ fn cached8(which: u32, row: u32, d: u32) -> Eight {
 //:if RECENT
   if ((row & kRecent) != 0u) {
     let i = (row & ~kRecent) + (d >> 1u);
-    return eight_bf16(vec4<u32>(w_word(which, i), w_word(which, i + 1u), w_word(which, i + 2u),
-                                w_word(which, i + 3u)));
+    return eight_f16(vec4<u32>(w_word(which, i), w_word(which, i + 1u), w_word(which, i + 2u),
+                               w_word(which, i + 3u)));
   }
 //:end
   return weight8(which, row, d, params.dim);

@@ -3,11 +3,12 @@
 //   fn w_word(which: u32, i: u32) -> u32        32-bit word i of matrix `which`, or, under W_VEC4,
 //   fn w_quad(which: u32, i: u32) -> vec4<u32>  16 bytes at word 4 i, or, under W_PAIR,
 //   fn w_pair(which: u32, i: u32) -> vec2<u32>  8 bytes at word 2 i: four elements at a time.
-// One of W_F32, W_F16, W_BF16, W_Q8_0, W_Q4_0, W_Q4_1 is defined. `start` counts elements, for block
+// One of W_F32, W_F16, W_BF16, W_Q8_0, W_Q4_0, W_Q4_1, W_Q8_16 is defined. `start` counts elements, for block
 // formats blocks, and says where the row begins; `k` is a multiple of 8 inside the row of `cols`
 // elements. Elements past the end of the row are zeros. W_VEC4 (F32, F16, BF16): every start and
 // `cols` are multiples of 8; W_PAIR (F16, BF16): of 4. Block formats have rows of whole blocks.
-// Block layouts: ggml-common.h, block_q8_0 (34 bytes), block_q4_0 (18), block_q4_1 (20).
+// Block layouts: ggml-common.h, block_q8_0 (34 bytes), block_q4_0 (18), block_q4_1 (20); Q8_16, of caches:
+// nine words, two F16 scales of sixteen elements each, then bytes.
 
 struct Eight {
   lo: vec4<f32>,
@@ -26,6 +27,12 @@ fn low_bf16(word: u32) -> f32 {
 
 fn high_bf16(word: u32) -> f32 {
   return bitcast<f32>(word & 0xffff0000u);
+}
+
+// Eight elements of F16.
+fn eight_f16(q: vec4<u32>) -> Eight {
+  return Eight(vec4<f32>(unpack2x16float(q.x), unpack2x16float(q.y)),
+               vec4<f32>(unpack2x16float(q.z), unpack2x16float(q.w)));
 }
 
 // Eight elements of BF16.
@@ -109,6 +116,15 @@ fn weight8(which: u32, start: u32, k: u32, cols: u32) -> Eight {
   let scale = f16_at(which, block);
   let q = bytes8(which, block + 2u + (k & 31u));
   return Eight(scale * vec4<f32>(unpack4xI8(q.x)), scale * vec4<f32>(unpack4xI8(q.y)));
+}
+//:end
+//:if W_Q8_16
+fn weight8(which: u32, start: u32, k: u32, cols: u32) -> Eight {
+  let block = (start + (k >> 5u)) * 9u;
+  let i = block + 1u + ((k & 31u) >> 2u);
+  let scale = unpack2x16float(w_word(which, block) >> (k & 16u)).x;
+  return Eight(scale * vec4<f32>(unpack4xI8(w_word(which, i))),
+               scale * vec4<f32>(unpack4xI8(w_word(which, i + 1u))));
 }
 //:end
 //:if W_Q4_0
