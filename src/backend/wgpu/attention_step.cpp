@@ -26,6 +26,7 @@ struct Cut {
   uint32_t heads = 1;  ///< query heads that share the load of a key
   uint32_t splits = 1;
   uint32_t unsplit_keys = 0, split_keys = 1;
+  bool matrix = false;  ///< by attention_step_matrix
 };
 
 /// Of attention_step, at most.
@@ -83,6 +84,14 @@ bool cache_fits(const View& cache) {
 Cut joined_cut(int64_t max_span) {
   const int64_t wanted = (max_span + kKeysAJoinedSplit - 1) / kKeysAJoinedSplit;
   return {1, static_cast<uint32_t>(std::clamp<int64_t>(wanted, 1, kMostJoined))};
+}
+
+/// Whether attention_step_matrix does the work of this cut. Sequences that have neighbours do not
+/// get it: their results would depend on whether one of these is long.
+bool on_matrix_cores(const RopeAttentionArgs& args, const Cut& cut, const Limits& limits) {
+  return has_matrix_cores(limits) && args.q.dim(0) == 1 && args.max_span > kMostJoinedKeys &&
+         cut.splits > 1 && cut.heads == 8 && args.q.dim(2) <= 128 &&
+         args.k_cache.dtype == DType::BF16;
 }
 
 /// Whether attention_step takes these operands; others go the long way.
@@ -159,7 +168,7 @@ StepParams step_params(const RopeAttentionArgs& args, const Cut& cut) {
 }
 
 KernelId step_kernel(const RopeAttentionArgs& args, const Cut& cut, bool split, bool software) {
-  KernelId kernel{"attention_step"};
+  KernelId kernel{cut.matrix ? "attention_step_matrix" : "attention_step"};
   const bool vec4 = !is_quantized(args.k_cache.dtype);
   define_weight(kernel, args.k_cache.dtype, vec4);
   substitute_types(kernel, vec4, false);
@@ -168,6 +177,10 @@ KernelId step_kernel(const RopeAttentionArgs& args, const Cut& cut, bool split, 
     kernel.defines.emplace_back("RECENT");
   }
   kernel.substitutions.emplace_back("HEADS", std::to_string(cut.heads));
+  if (cut.matrix) {
+    kernel.defines.emplace_back("SUBGROUP_MATRIX");
+    return kernel;
+  }
   kernel.substitutions.emplace_back("LANES", std::to_string(lanes_for(args.q.dim(2))));
   // Keys in flight hide the memory's latency; a software driver only compiles longer. They decide
   // how sums are rounded, so sequences that have neighbours always have as many.
@@ -237,7 +250,8 @@ void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
   const auto kv_heads = narrow_u32(args.k.dim(1), "key/value heads");
   // A team more than heads: it makes the key.
   const uint32_t most_heads = lanes_for(args.q.dim(2)) == 32 ? 4 : 8;
-  const Cut cut = cut_of(tokens, kv_heads, heads / kv_heads, most_heads, args.max_span);
+  Cut cut = cut_of(tokens, kv_heads, heads / kv_heads, most_heads, args.max_span);
+  cut.matrix = on_matrix_cores(args, cut, limits());
   const View part = run_step(*this, args, cut, cut.splits == 1 ? &y : nullptr);
   if (cut.splits > 1) {
     merge_splits(*this, part, cut.splits, y);

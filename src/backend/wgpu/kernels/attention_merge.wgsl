@@ -23,9 +23,16 @@ struct Params {
 const kLowest = -3.0e38;
 const kThreads = 256u;
 const kMostSplits = 64u;
+const kEarly = 16u;
 
 var<workgroup> weights: array<f32, kMostSplits>;
 var<workgroup> partial: array<f32, kThreads>;
+
+// Sums of a split without keys are anything.
+fn plus_weighed(value: f32, split: u32, sum: f32) -> f32 {
+  let weight = select(0.0, weights[min(split, kMostSplits - 1u)], split < params.splits);
+  return fma(weight, select(0.0, value, weight > 0.0), sum);
+}
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>,
@@ -42,6 +49,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
     top = select(kLowest, part[stats + 2u * thread], total > 0.0);
     weights[thread] = top;
   }
+  // Several groups of threads, a dimension each, share the splits. The first parts are on their way while
+  // the weights are made.
+  let shares = kThreads / params.dim;
+  let d = thread % params.dim;
+  let share = min(thread / params.dim, shares - 1u);
+  let row = params.part_offset + index * params.splits * params.dim + d;
+  var early: array<f32, kEarly>;
+  for (var i = 0u; i < kEarly; i++) {
+    early[i] = part[row + min(share + i * shares, params.splits - 1u) * params.dim];
+  }
   workgroupBarrier();
   var highest = kLowest;
   for (var s = 0u; s < params.splits; s++) {
@@ -49,7 +66,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   }
   let weight = select(0.0, exp(max(top - highest, -80.0)), total > 0.0);
   workgroupBarrier();
-  if (thread < params.splits) {
+  if (thread < kMostSplits) {
     weights[thread] = weight;
     partial[thread] = weight * total;
   }
@@ -58,23 +75,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>,
   for (var s = 0u; s < params.splits; s++) {
     denominator += partial[s];
   }
-  // Several groups of threads, a dimension each, share the splits.
-  let shares = kThreads / params.dim;
-  let d = thread % params.dim;
-  let share = thread / params.dim;
-  let row = params.part_offset + index * params.splits * params.dim + d;
   var sum = 0.0;
-  if (share < shares) {
-    for (var s = share; s < params.splits; s += shares) {
-      if (weights[s] > 0.0) {
-        sum += weights[s] * part[row + s * params.dim];
-      }
-    }
+  for (var i = 0u; i < kEarly; i++) {
+    sum = plus_weighed(early[i], share + i * shares, sum);
+  }
+  for (var s = share + kEarly * shares; s < params.splits; s += shares) {
+    sum = plus_weighed(part[row + s * params.dim], s, sum);
   }
   workgroupBarrier();
   partial[thread] = sum;
   workgroupBarrier();
-  if (share == 0u && number < params.tokens * params.heads) {
+  if (thread < params.dim && number < params.tokens * params.heads) {
     for (var i = 1u; i < shares; i++) {
       sum += partial[thread + i * params.dim];
     }
