@@ -42,9 +42,29 @@ constexpr uint64_t kMostSplits = 32;
 /// heads of a key, and many splits, is quicker.
 constexpr int64_t kKeysAJoinedSplit = 256;
 constexpr int64_t kMostJoinedKeys = 4096;
+/// With more keys than these matrix cores are quicker still.
+constexpr int64_t kMatrixKeys = 2048;
 
-Cut cut_of(
-    uint32_t tokens, uint32_t kv_heads, uint32_t per_kv, uint32_t most_heads, int64_t max_span) {
+/// Lanes of a team: each takes eight dimensions.
+uint32_t lanes_for(int64_t dim) {
+  return dim <= 64 ? 8 : dim <= 128 ? 16 : 32;
+}
+
+/// Whether attention_step_matrix does the work of this cut. Sequences that have neighbours do not
+/// get it: their results would depend on whether one of these is long.
+bool on_matrix_cores(const RopeAttentionArgs& args, const Cut& cut, const Limits& limits) {
+  return has_matrix_cores(limits) && args.q.dim(0) == 1 && args.max_span > kMatrixKeys &&
+         cut.splits > 1 && cut.heads == 8 && args.q.dim(2) <= 128 &&
+         args.k_cache.dtype == DType::BF16;
+}
+
+/// The cut of work whose splits attention_merge joins.
+Cut cut_of(const RopeAttentionArgs& args, const Limits& limits) {
+  const auto tokens = narrow_u32(args.q.dim(0), "tokens");
+  const auto kv_heads = narrow_u32(args.k.dim(1), "key/value heads");
+  const uint32_t per_kv = narrow_u32(args.q.dim(1), "heads") / kv_heads;
+  // A team more than heads: it makes the key.
+  const uint32_t most_heads = lanes_for(args.q.dim(2)) == 32 ? 4 : 8;
   Cut cut{1, 1, kUnsplitKeys, kKeysASplit};
   while (cut.heads < per_kv && cut.heads < most_heads) {
     cut.heads *= 2;
@@ -52,20 +72,16 @@ Cut cut_of(
   const auto groups = [&] {
     return uint64_t{tokens} * kv_heads * ((per_kv + cut.heads - 1) / cut.heads);
   };
-  if (max_span > kUnsplitKeys) {
-    const uint64_t useful = (static_cast<uint64_t>(max_span) + kKeysASplit - 1) / kKeysASplit;
+  if (args.max_span > kUnsplitKeys) {
+    const uint64_t useful = (static_cast<uint64_t>(args.max_span) + kKeysASplit - 1) / kKeysASplit;
     cut.splits = static_cast<uint32_t>(
         std::clamp<uint64_t>(std::min(kWantedWorkgroups / groups(), useful), 1, kMostSplits));
   }
   while (cut.splits == 1 && cut.heads > 1 && groups() <= kWantedWorkgroups) {
     cut.heads /= 2;
   }
+  cut.matrix = on_matrix_cores(args, cut, limits);
   return cut;
-}
-
-/// Lanes of a team: each takes eight dimensions.
-uint32_t lanes_for(int64_t dim) {
-  return dim <= 64 ? 8 : dim <= 128 ? 16 : 32;
 }
 
 bool one_buffer(std::initializer_list<const View*> views) {
@@ -84,14 +100,6 @@ bool cache_fits(const View& cache) {
 Cut joined_cut(int64_t max_span) {
   const int64_t wanted = (max_span + kKeysAJoinedSplit - 1) / kKeysAJoinedSplit;
   return {1, static_cast<uint32_t>(std::clamp<int64_t>(wanted, 1, kMostJoined))};
-}
-
-/// Whether attention_step_matrix does the work of this cut. Sequences that have neighbours do not
-/// get it: their results would depend on whether one of these is long.
-bool on_matrix_cores(const RopeAttentionArgs& args, const Cut& cut, const Limits& limits) {
-  return has_matrix_cores(limits) && args.q.dim(0) == 1 && args.max_span > kMostJoinedKeys &&
-         cut.splits > 1 && cut.heads == 8 && args.q.dim(2) <= 128 &&
-         args.k_cache.dtype == DType::BF16;
 }
 
 /// Whether attention_step takes these operands; others go the long way.
@@ -231,27 +239,23 @@ View run_step(WgpuBackend& backend, const RopeAttentionArgs& args, const Cut& cu
 }  // namespace
 
 void WgpuBackend::rope_attention(const RopeAttentionArgs& args, const View& y) {
-  const bool takes = step_takes(args, limits());
-  if (y.elements() == 0 && takes) {
-    return;
-  }
-  if (takes && args.output && args.output->residual && args.max_span <= kMostJoinedKeys &&
-      can_join(limits(), *args.output, *args.output->residual, args.q, y)) {
-    const Cut cut = joined_cut(args.max_span);
-    const View part = run_step(*this, args, cut, nullptr);
-    return join_and_project(*this, args.output->weight, *args.output->residual, part, args.q,
-                            cut.splits, y);
-  }
-  if (!takes || args.output || y.dtype != DType::F32 || !last_gapless(y) || !one_buffer({&y})) {
+  if (!step_takes(args, limits())) {
     return Backend::rope_attention(args, y);
   }
-  const auto tokens = narrow_u32(args.q.dim(0), "tokens");
-  const auto heads = narrow_u32(args.q.dim(1), "heads");
-  const auto kv_heads = narrow_u32(args.k.dim(1), "key/value heads");
-  // A team more than heads: it makes the key.
-  const uint32_t most_heads = lanes_for(args.q.dim(2)) == 32 ? 4 : 8;
-  Cut cut = cut_of(tokens, kv_heads, heads / kv_heads, most_heads, args.max_span);
-  cut.matrix = on_matrix_cores(args, cut, limits());
+  if (y.elements() == 0) {
+    return;
+  }
+  const Cut cut = cut_of(args, limits());
+  if (!cut.matrix && args.output && args.output->residual && args.max_span <= kMostJoinedKeys &&
+      can_join(limits(), *args.output, *args.output->residual, args.q, y)) {
+    const Cut joined = joined_cut(args.max_span);
+    const View part = run_step(*this, args, joined, nullptr);
+    return join_and_project(*this, args.output->weight, *args.output->residual, part, args.q,
+                            joined.splits, y);
+  }
+  if (args.output || y.dtype != DType::F32 || !last_gapless(y) || !one_buffer({&y})) {
+    return Backend::rope_attention(args, y);
+  }
   const View part = run_step(*this, args, cut, cut.splits == 1 ? &y : nullptr);
   if (cut.splits > 1) {
     merge_splits(*this, part, cut.splits, y);

@@ -47,16 +47,9 @@ fn fetch_rows(rows: ptr<function, Rows>, which: u32, at: u32, end: u32, cached: 
 }
 
 fn put_rows(rows: ptr<function, Rows>, to: u32, cached: Place, lane: u32) {
-  let pieces = bufferView<array<vec4<u32>, kHalves / 8u>>(&halves, 0u);
   for (var i = 0u; i < kFetches; i++) {
-    let v = unpacked((*rows)[i], cached.spot, false);
-    pieces[(to + (i * kTeams + cached.team) * kPitch + lane * 8u) >> 3u] =
-      vec4<u32>(half_pair(v.lo.xy), half_pair(v.lo.zw), half_pair(v.hi.xy), half_pair(v.hi.zw));
+    put8(to + (i * kTeams + cached.team) * kPitch + lane * 8u, unpacked((*rows)[i], cached.spot, false));
   }
-}
-
-fn half_pair(v: vec2<f32>) -> u32 {
-  return bitcast<u32>(clamp(vec2<f16>(v), vec2<f16>(-65504.0h), vec2<f16>(65504.0h)));
 }
 
 fn put_quads(at: u32, v: Eight) {
@@ -83,7 +76,7 @@ fn put_pair(at: u32, v: vec2<f32>) {
 
 // What is left of v beyond its first F16 term.
 fn rest_of(v: vec4<f32>) -> vec4<f32> {
-  let within = limited(v);
+  let within = clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0));
   return within - vec4<f32>(unpack2x16float(pack2x16float(within.xy)),
                             unpack2x16float(pack2x16float(within.zw)));
 }
