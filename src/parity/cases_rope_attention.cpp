@@ -262,30 +262,6 @@ std::vector<StepShape> step_shapes() {
        .page = 64,
        .olds = {2, 77},
        .max_span = 4096},
-      // Of one token by a bound that asks for matrix cores where there are some.
-      {.what = "matrix",
-       .heads = 16,
-       .kv_heads = 2,
-       .dim = 128,
-       .page = 64,
-       .olds = {777},
-       .max_span = 5000},
-      {.what = "matrix_odd",
-       .heads = 7,
-       .kv_heads = 1,
-       .dim = 96,
-       .page = 16,
-       .olds = {130},
-       .max_span = 5000,
-       .norm = false,
-       .interleaved = true},
-      {.what = "matrix_alone",
-       .heads = 8,
-       .kv_heads = 1,
-       .dim = 64,
-       .page = 64,
-       .olds = {0},
-       .max_span = 5000},
       {.what = "large_head", .heads = 8, .kv_heads = 1, .dim = 128, .page = 64, .olds = {5, 600}},
       {.what = "larger_head",
        .heads = 4,
@@ -309,6 +285,35 @@ std::vector<StepShape> step_shapes() {
        .page = 64,
        .olds = {0, 70},
        .news = 21},
+  };
+}
+
+/// Of one token by a bound that asks for matrix cores where there are some.
+std::vector<StepShape> matrix_shapes() {
+  return {
+      {.what = "matrix",
+       .heads = 16,
+       .kv_heads = 2,
+       .dim = 128,
+       .page = 64,
+       .olds = {777},
+       .max_span = 5000},
+      {.what = "matrix_odd",
+       .heads = 7,
+       .kv_heads = 1,
+       .dim = 96,
+       .page = 16,
+       .olds = {130},
+       .max_span = 5000,
+       .norm = false,
+       .interleaved = true},
+      {.what = "matrix_alone",
+       .heads = 8,
+       .kv_heads = 1,
+       .dim = 64,
+       .page = 64,
+       .olds = {0},
+       .max_span = 5000},
   };
 }
 
@@ -371,8 +376,10 @@ void add_rope_attention(Table& table) {
   const auto is = [](const StepShape& s, std::initializer_list<std::string_view> names) {
     return std::ranges::find(names, s.what) != names.end();
   };
-  for (const StepShape& s : output_shapes()) {
-    table.push_back(step_case(s, DType::BF16));
+  for (const auto& shapes : {output_shapes(), matrix_shapes()}) {
+    for (const StepShape& s : shapes) {
+      table.push_back(step_case(s, DType::BF16));
+    }
   }
   for (StepShape s : step_shapes()) {
     table.push_back(step_case(s, DType::BF16));
