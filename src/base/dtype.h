@@ -7,7 +7,8 @@ namespace candela {
 
 /// Element types. Q8_0, Q4_0 and Q4_1 are GGUF block formats: 32 weights of one row share a scale
 /// (Q4_1: and a minimum). Q8_16 is the block format of key/value caches: 16 numbers of a head share
-/// a scale. Blocks exist only as contiguous weights and caches, never as activations.
+/// a scale. Blocks exist only as contiguous weights and caches, never as activations; they come
+/// last.
 enum class DType : uint8_t { F32, F16, BF16, U8, I32, U32, I64, Q8_0, Q4_0, Q4_1, Q8_16 };
 
 inline constexpr DType kAllDTypes[] = {DType::F32,  DType::F16,  DType::BF16, DType::U8,

@@ -50,7 +50,6 @@ bool is_finite(const WeightInfo& tensor) {
     case DType::Q4_0:
       return all_finite(tensor.bytes, kExponentF16, stride);
     case DType::Q4_1:
-    case DType::Q8_16:
       return all_finite(tensor.bytes, kExponentF16, stride) &&
              all_finite(tensor.bytes, kExponentF16, stride, sizeof(uint16_t));
     default:
